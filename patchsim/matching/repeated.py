@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim import engines
-from patchsim.engines import TileScorer
+from patchsim.engines import Bounds, TileScorer
 from patchsim.geometry.tiles import Tile
-from patchsim.matches.nms import Peak
-from patchsim.matches.pose_selection import PoseSelection
-from patchsim.matches.selection import Selection
 from patchsim.matching import assemble, nothing_found, select_matches
+from patchsim.matching.best_alone import BestAlone
 from patchsim.metrics import ExactKernel
 from patchsim.options import Options
 from patchsim.output.notebook import ImageDisplay
@@ -24,6 +22,7 @@ from patchsim.output.targets import Outputs
 from patchsim.pictures import arrays
 from patchsim.pictures.reader import Picture
 from patchsim.planning import candidates
+from patchsim.ranking.best_window import best_window
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.scene import advice, flatness
 from patchsim.scene.build import Scene
@@ -85,6 +84,8 @@ class Repeated:
     scorer : TileScorer or None
         Scores all windows of the map, if a plan has one tile.
     exact : ExactKernel
+    alone : BestAlone or None
+        Reports the best window, if no other place matters.
     """
 
     kind: Kind
@@ -96,6 +97,7 @@ class Repeated:
     kept: KeptKernels
     scorer: TileScorer | None
     exact: ExactKernel
+    alone: BestAlone | None
 
     @classmethod
     def of(
@@ -164,6 +166,7 @@ class Repeated:
             kept,
             prepared.alone(plan, job.kernel) if is_one_tile else None,
             prepared.exact_score(plan, job.kernel),
+            BestAlone.of(report, job, options, keeps_map=kind.keeps_map),
         )
 
     def search(self, image: Source, started: float) -> Report | None:
@@ -180,13 +183,20 @@ class Repeated:
         picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
         if self._is_special(picture):
             return None
-        windows = self._windows(picture.pixels)
+        bounds = None if self.scorer is None else self.scorer(picture.pixels)
+        if self.alone is not None and bounds is not None:
+            stride = self.job.plan.problem.stride
+            best = best_window(bounds, self.exact.on(picture.pixels), stride)
+            if best is not None:
+                return self.alone.report(best, bounds.error, bounds.map, image, started)
+        windows = self._windows(picture.pixels, bounds)
+        if self.alone is not None:
+            best = windows.best(-math.inf)
+            if best is not None:
+                return self.alone.report(best, windows.error, windows.map, image, started)
         findings = Found([Scored(self.job, windows)])
         margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
-        if options.top == 1 and not margin and options.threshold is None:
-            selections: Sequence[Selection | PoseSelection] = [self._best(windows)]
-        else:
-            selections = select_matches.select(findings, options, scene, margin=margin)
+        selections = select_matches.select(findings, options, scene, margin=margin)
         below = nothing_found.best_below(findings, selections, scene, options)
         notices = (
             *select_matches.explanations(selections, options, scene),
@@ -211,27 +221,15 @@ class Repeated:
 
     def _is_special(self, image: Picture) -> bool:
         """Return whether there is something to tell of the values of an image."""
-        scene, options = self.scene, self.options
-        if advice.small_values(image, self.kernels, options):
-            return True
-        flat = flatness.flat_notices(
-            image.pixels, scene.area, scene.flat_kernels, scene.names[1:], options.metric
+        # Nothing was told of the kernel, so that it is not flat.
+        return flatness.is_flat(image.pixels) or bool(
+            advice.small_values(image, self.kernels, self.options)
         )
-        return next(iter(flat), None) is not None
 
-    def _best(self, windows: Windows) -> Selection:
-        """Select the best window alone, as `selection.select` does among those of one kernel."""
-        best = windows.best(-math.inf)
-        if best is None:
-            return Selection([], [], None, None)
-        y, x, score = best
-        top, left = self.job.origin
-        return Selection([Peak(y + top, x + left, score, 0)], [None], None, None)
-
-    def _windows(self, pixels: Pixels) -> Windows:
-        """Score the windows of an image."""
+    def _windows(self, pixels: Pixels, bounds: Bounds | None) -> Windows:
+        """Store the scores of an image's windows, or score them if a plan has several tiles."""
         plan = self.job.plan
-        if self.scorer is None:
+        if bounds is None:
             (store,) = windows.windows(
                 [plan],
                 pixels,
@@ -243,5 +241,5 @@ class Repeated:
             return store
         maker = StoreMaker(plan, pixels, self.exact.on(pixels), None, self.kind.keeps_map)
         store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
-        store.put(Tile(0, 0, *plan.tile), self.scorer(pixels))
+        store.put(Tile(0, 0, *plan.tile), bounds)
         return store

@@ -49,7 +49,7 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     """
     dtype = pixel_type(array.dtype, name)
     _check_shape(array.shape, name)
-    if array.dtype.isnative:
+    if array.dtype.isnative and array.dtype.byteorder not in "=|":
         # "<u2" equals "u2" here, but the C extensions do not take buffers that name the order.
         array = array.view(array.dtype.newbyteorder("="))
     if shift_of(array.dtype):
@@ -80,7 +80,7 @@ def layout_notice(shape: tuple[int, ...], name: str) -> str | None:
 
 
 def _has_unusual_strides(array: NDArray[Any]) -> bool:
-    if not array.flags.c_contiguous:
+    if 1 not in array.shape or not array.flags.c_contiguous:
         return False
     plain = array.itemsize
     for length, stride in zip(array.shape[::-1], array.strides[::-1], strict=True):

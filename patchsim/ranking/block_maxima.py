@@ -22,15 +22,15 @@ from patchsim.geometry.blocks import grid_shape
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact, Indices
+from patchsim.ranking.best_window import best_contender, contenders
 from patchsim.ranking.block_cache import BlockCache, OpenBlock
 from patchsim.ranking.block_grid import BlockGrid
 from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.cell_queue import SUPPRESSED
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.removed_windows import RemovedWindows
-from patchsim.ranking.score_map import ROUNDING, TOGETHER, ScoreMap
+from patchsim.ranking.score_map import ScoreMap
 
-_LEAST = np.float32(-math.inf)
 # For each so many blocks of all kernels, one more may be scored again to tell the closest window.
 _WORTH_OPENING = 200
 
@@ -185,18 +185,12 @@ class BlockMaxima:
         if kept.hidden is not None:
             return None
         assert isinstance(kept.error, float)
-        # In the type of the scores, and not rounded up.
-        floor = np.float32(float(kept.map.max()) - 2 * (kept.error + ROUNDING))
-        rows, cols = (kept.map >= np.nextafter(floor, _LEAST)).nonzero()
-        if not 0 < len(rows) <= TOGETHER:  # none where a score is missing
+        numbers = contenders(kept.map, float(kept.map.max()), kept.error)
+        if not numbers:
             return None
-        exact = self._exact(
-            (rows + tile.top) * self._stride[0], (cols + tile.left) * self._stride[1]
-        )
-        self.windows_evaluated += len(rows)
-        kept.map[rows, cols] = exact
-        first = int(exact.argmax())
-        return tile.top + int(rows[first]), tile.left + int(cols[first]), float(exact[first])
+        self.windows_evaluated += len(numbers)
+        corner = tile.top, tile.left
+        return best_contender(kept.map, numbers, self._exact, corner, self._stride)
 
     def _closed_contenders(self, floor: float, wanted: float, most: int) -> list[int]:
         """Return the best blocks that are not open and could hold the best, or a wanted window."""

@@ -184,6 +184,7 @@ class _Together:
         # By cuts: that of large tiles, and the one that was used last of small ones.
         self._cut = _UNCUT if is_direct else cut_of(problem)
         self._spectra = {self._cut: self._transformed(self._cut)}
+        self._latest: tuple[tuple[int, int], kernel_parts.Cut] | None = None
 
     def _transformed(self, cut: kernel_parts.Cut) -> NDArray[np.float32]:
         """Return the transforms of all kernels, [kernels, values]."""
@@ -203,7 +204,14 @@ class _Together:
 
     def _cut_for(self, windows: tuple[int, int]) -> tuple[kernel_parts.Cut, NDArray[np.float32]]:
         """Return the cut for a tile, and the transforms; several threads may ask."""
-        cut = self._cut if self._is_direct else cut_of_tile(self._problem, windows)
+        latest = self._latest
+        if self._is_direct:
+            cut = self._cut
+        elif latest is not None and latest[0] == windows:
+            cut = latest[1]
+        else:
+            cut = cut_of_tile(self._problem, windows)
+            self._latest = windows, cut
         spectra = self._spectra.get(cut)
         if spectra is None:
             spectra = self._transformed(cut)
@@ -246,8 +254,8 @@ class _Together:
             **cut.arguments,
         )
         return [
-            Bounds(of_map, float(off.max()), blocks=BlockBounds(largest, off))
-            for of_map, largest, off in zip(scores, maxima, errors, strict=True)
+            Bounds(scores[i], float(errors[i].max()), blocks=BlockBounds(maxima[i], errors[i]))
+            for i in range(len(taps))
         ]
 
 

@@ -1,0 +1,101 @@
+"""The report of an array like the one before, if its best match alone is asked for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchsim.output.notebook import ImageDisplay
+from patchsim.output.report import Report
+from patchsim.output.report_parts import Match
+
+if TYPE_CHECKING:
+    from patchsim.options import Options
+    from patchsim.pictures.reader import Source
+    from patchsim.search.jobs import Job
+
+
+@dataclass(frozen=True)
+class BestAlone:
+    """The values that the reports of arrays of one kind have in common.
+
+    Attributes
+    ----------
+    of_report, of_match : dict
+        The values of a report's attributes, and those of its match.
+    origin : (y, x)
+        The place in the image that the whole kernel has in the first window.
+    keeps_map : bool
+        Put the map into the report.
+    """
+
+    of_report: dict[str, Any]
+    of_match: dict[str, Any]
+    origin: tuple[int, int]
+    keeps_map: bool
+
+    @classmethod
+    def of(cls, report: Report, job: Job, options: Options, *, keeps_map: bool) -> BestAlone | None:
+        """Return what a report has in common with the next ones.
+
+        None if their matches depend on more than the best window: other matches, a margin or a
+        threshold.
+
+        Parameters
+        ----------
+        report : Report
+            It has one kernel, in one pose, and no notices.
+        job : Job
+        options : Options
+        keeps_map : bool
+        """
+        if options.top != 1 or options.threshold is not None or report.margin or not report:
+            return None
+        of_report = {one.name: getattr(report, one.name) for one in fields(report)}
+        of_match = {one.name: getattr(report[0], one.name) for one in fields(report[0])}
+        return cls(of_report, of_match, job.origin, keeps_map)
+
+    def report(
+        self,
+        best: tuple[int, int, float],
+        error: float | NDArray[np.floating],
+        score_map: NDArray[np.floating] | None,
+        image: Source,
+        started: float,
+    ) -> Report:
+        """Return the report of an image.
+
+        Parameters
+        ----------
+        best : (y, x, score)
+            Its best window.
+        error : float
+            The largest error of a score.
+        score_map : float array [rows, cols] or None
+            The scores of all windows, if they were kept.
+        image : array
+        started : float
+            When the search began, in seconds of `time.perf_counter`.
+        """
+        assert isinstance(error, float), "it is that of a map of one tile, or of a store"
+        y, x, score = best
+        top, left = self.origin
+        (kernel,) = self.of_report["kernels"]
+        if kernel.tolerance != error:
+            kernel = replace(kernel, tolerance=error)
+        maps: tuple[NDArray[np.float32], ...] = ()
+        if self.keeps_map:
+            assert score_map is not None, "it was asked for"
+            maps = (score_map.astype(np.float32, copy=False),)
+        changed = {
+            "matches": (Match(**{**self.of_match, "x": x + left, "y": y + top, "score": score}),),
+            "kernels": (kernel,),
+            "maps": maps,
+            "display": ImageDisplay(image),
+            "seconds": time.perf_counter() - started,
+        }
+        return Report(**{**self.of_report, **changed})
