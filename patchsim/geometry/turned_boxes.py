@@ -25,24 +25,33 @@ class TurnedBoxes:
         self._x, self._y, self._across, self._down = x, y, across, down
         self._cos, self._sin = np.cos(angle), np.sin(angle)
 
-    def shared_at_most(self, some: slice) -> Floats:
-        """Return a bound of the area that each of some shares with each of all, [some, n].
+    def shared(self, some: slice) -> tuple[Floats, Floats]:
+        """Return bounds of the area that each of some shares with each of all, [some, n] both.
 
-        It is the area that the former shares with the box, along its own sides, around the latter.
+        Returns
+        -------
+        at_least, at_most : float64 arrays
+            What the former shares with a box, along its own sides, in the latter and around it.
         """
         x, y, across, down, cos, sin = (
             values[some, None]
             for values in (self._x, self._y, self._across, self._down, self._cos, self._sin)
         )
         dx, dy = self._x - x, self._y - y
+        right, low = np.abs(dx * cos - dy * sin), np.abs(dx * sin + dy * cos)
         along = np.abs(self._cos * cos + self._sin * sin)
         aslant = np.abs(self._sin * cos - self._cos * sin)
-        width = _shared_length(
-            across, self._across * along + self._down * aslant, np.abs(dx * cos - dy * sin)
+        width = self._across * along + self._down * aslant
+        height = self._across * aslant + self._down * along
+        share = np.minimum(self._across / width, self._down / height)  # which fits into it
+        at_least, at_most = (
+            _shared_length(across, half_width, right) * _shared_length(down, half_height, low)
+            for half_width, half_height in (
+                (share * self._across, share * self._down),
+                (width, height),
+            )
         )
-        return width * _shared_length(
-            down, self._across * aslant + self._down * along, np.abs(dx * sin + dy * cos)
-        )
+        return at_least, at_most
 
 
 def _shared_length(half: Floats, other_half: Floats, apart: Floats) -> Floats:

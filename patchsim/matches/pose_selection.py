@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
 from patchsim.geometry.turned_boxes import TurnedBoxes
@@ -36,6 +35,9 @@ _FITS_AS_WELL = 0.9
 
 # Places are known to a fraction of a pixel, so frames that touch may overlap by a little.
 _SLACK = 0.01
+
+# Bounds of overlaps are rounded by less than this share.
+_ROUNDED = 1e-9
 
 # How many scales are weighed, those of the candidates with the most evidence.
 _SCALES = 64
@@ -223,16 +225,15 @@ def apart(
         returned that scores less.
     """
     left = sorted(candidates, key=_rank)
-    frames = _Frames(left)
-    is_left = np.ones(len(left), np.bool_)
+    frames = _Frames(left, overlap)
+    is_left = [True] * len(left)
     taken: list[Candidate] = []
     for i, best in enumerate(left):
         if most is not None and len(taken) == most:
             break
         if not is_left[i]:
             continue
-        near = frames.near(i, is_left)
-        rivals = [j for j in near if _is_overlapping(best, left[j], overlap)]
+        rivals = frames.rivals(i, is_left)
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
         chosen = _most_evident(best, [left[j] for j in rivals if left[j].score >= floor])
@@ -241,9 +242,9 @@ def apart(
             break
         if chosen is not best:
             k = next(j for j in rivals if left[j] is chosen)
-            near = frames.near(k, is_left)
-            rivals = [k, *(j for j in near if _is_overlapping(chosen, left[j], overlap))]
-        is_left[[i, *rivals]] = False
+            rivals = [k, *frames.rivals(k, is_left)]
+        for j in (i, *rivals):
+            is_left[j] = False
     return sorted(taken, key=_rank)
 
 
@@ -278,30 +279,46 @@ def _rank(candidate: Candidate) -> tuple[float, float, float, int]:
 
 
 class _Frames:
-    """The frames of n candidates, each compared with all."""
+    """The frames of n candidates, each compared with all: which overlap by more than a limit."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, candidates: Sequence[Candidate], limit: float) -> None:
+        self._candidates, self._limit = candidates, limit + _SLACK
         fits = [candidate.fitted for candidate in candidates]
-        rows = [(f.x, f.y, f.pose.angle, f.pose.scale / 2, *f.size) for f in fits]
-        x, y, angle, half, height, width = np.array(rows).reshape(-1, 6).T
-        self._boxes = TurnedBoxes(x, y, np.radians(angle), half * width, half * height)
+        rows = [(f.x, f.y, f.pose.angle, f.pose.scale, *f.pose.scales, *f.size) for f in fits]
+        x, y, angle, self._scale, *sides = np.array(rows).reshape(-1, 8).T
+        down, across, height, width = sides
+        self._area = height * width
+        self._boxes = TurnedBoxes(x, y, np.radians(angle), across * width / 2, down * height / 2)
         self._together = max(1, _PAIRS // max(len(rows), 1))
-        self._first, self._near = 0, np.empty((0, len(rows)), np.bool_)
+        self._first = 0
+        self._may = self._must = np.empty((0, len(rows)), np.bool_)
 
-    def near(self, i: int, is_left: NDArray[np.bool_]) -> list[int]:
-        """Return which of those that are left may share an area with frame i."""
-        if not self._first <= i < self._first + len(self._near):
+    def rivals(self, i: int, is_left: Sequence[bool]) -> list[int]:
+        """Return which of those that are left overlap frame i."""
+        if not self._first <= i < self._first + len(self._may):
             self._first = i - i % self._together
-            some = slice(self._first, self._first + self._together)
-            self._near = self._boxes.shared_at_most(some) > 0
-        is_near = self._near[i - self._first] & is_left
-        is_near[i] = False
-        near: list[int] = np.flatnonzero(is_near).tolist()
-        return near
+            self._bound(slice(self._first, self._first + self._together))
+        row, best = i - self._first, self._candidates[i]
+        near = np.flatnonzero(self._may[row])
+        return [
+            j
+            for j, must in zip(near.tolist(), self._must[row, near].tolist(), strict=True)
+            if is_left[j] and j != i and (must or self._is_overlapping(best, self._candidates[j]))
+        ]
 
+    def _bound(self, some: slice) -> None:
+        """Find which of all frames may overlap each of some, and which must."""
+        at_least, at_most = self._boxes.shared(some)
+        scale = np.minimum(self._scale[some, None], self._scale)
+        # As `overlap` has it: what is shared over the rest of both is more than the limit.
+        bar = self._limit / (1 + self._limit) * scale**2 * (self._area[some, None] + self._area)
+        if self._limit >= 1:
+            bar[:] = np.inf
+        self._may = at_most > bar * (1 - _ROUNDED)
+        self._must = at_least > bar * (1 + _ROUNDED)
 
-def _is_overlapping(first: Candidate, second: Candidate, limit: float) -> bool:
-    return overlap(first, second) > limit + _SLACK
+    def _is_overlapping(self, first: Candidate, second: Candidate) -> bool:
+        return overlap(first, second) > self._limit
 
 
 def _most_evident(best: Candidate, rivals: Sequence[Candidate]) -> Candidate:

@@ -172,7 +172,7 @@ def _is_overlapping(pose: Floats, others: Floats, kernel: KernelPlane, limits: L
     x, y, angle, log_scale = np.vstack([pose, others]).T
     half_height, half_width = (half * np.exp(log_scale) for half in kernel.half)
     boxes = TurnedBoxes(x, y, angle, half_width, half_height)
-    shared_at_most = boxes.shared_at_most(slice(1))[0, 1:]
+    shared_at_most = boxes.shared(slice(1))[1][0, 1:]
     smaller = 4 * math.prod(kernel.half) * np.exp(2 * np.minimum(pose[3], others[:, 3]))
     frame = _frame(pose, kernel)
     for i in np.flatnonzero(shared_at_most > limits.overlap * (2 * smaller - shared_at_most)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from patchsim.matches.pose_selection import Candidate, apart, best_scale, overlap, select
@@ -57,6 +58,34 @@ def test_the_best_that_do_not_overlap_are_taken_in_one_order():
     assert [(c.fitted.y, c.fitted.x, c.number) for c in ranked] == [
         (3, 9, 0), (3, 9, 1), (3, 50, 0), (40, 9, 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.3, 0.7, 1.0])
+def test_of_many_poses_no_two_overlap_by_more_than_the_limit(rng, limit):
+    rows = rng.random((150, 5)) * [60, 60, 1, 360, 0.08]
+    rows = np.concatenate([rows, rows[:60] + np.array([0.2, 0.1, 0, 181, 0])])
+    left = [
+        at(x, y, score, 1 + growth, turn, size=(7, 19), number=n)
+        for n, (x, y, score, turn, growth) in enumerate(rows)
+    ]
+    wanted = []
+    for one in sorted(left, key=lambda c: (-c.score, c.fitted.y)):
+        if all(overlap(one, other) <= limit + 0.01 for other in wanted):
+            wanted.append(one)
+    assert apart(left, limit) == wanted
+    assert (len(wanted) == len(left)) == (limit == 1)
+
+
+def test_poses_that_are_stretched_overlap_along_their_long_sides():
+    pose = Pose(3.0, 30.0, stretch=(1.0, 9.0))  # 10 pixels high and 90 wide
+    along = 40 * math.cos(math.radians(30)), -40 * math.sin(math.radians(30))
+    first, second = (
+        Candidate(0, Fitted(100 + x, 100 + y, pose, score, (10, 10)), 100.0, 0.5)
+        for x, y, score in ((0, 0, 0.9), (*along, 0.8))
+    )
+    assert of(first, second) == pytest.approx(50 / 130)
+    assert apart([first, second], 0.3) == [first]
+    assert apart([first, second], 0.4) == [first, second]
 
 
 def test_frames_that_touch_are_two_matches_at_any_overlap():
