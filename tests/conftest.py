@@ -98,9 +98,12 @@ def run(monkeypatch, tmp_path, capfd):
     return command
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster():
-    """Two processes, which serve all tests that do not hurt them."""
+    """Two processes, which serve all tests of a module that do not hurt them.
+
+    Idle workers take a few hundredths of a core, which other modules have without them.
+    """
     pytest.importorskip("distributed")
     import patchsim
 
@@ -109,7 +112,7 @@ def cluster():
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scheduler(cluster):
     """The address of a scheduler that has workers."""
     return cluster._connected()._local.scheduler_address

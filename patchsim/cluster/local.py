@@ -22,6 +22,12 @@ _LEAST_MEMORY = 1 << 28  # bytes that a worker may take at least
 _DEATHS = 1  # of a task, after which the scheduler gives it back
 _QUIET = "patchsim.cluster.quiet"  # is imported by each worker process
 _ABOVE_ALL = 100  # a level of logging
+# Otherwise each process samples its stack and its delays up to a hundred times a second, even when
+# it is idle, for a dashboard that is not shown here.
+_IDLE = {
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.profile.enabled": False,
+}
 
 
 def start(dask: ModuleType, count: int, folder: str) -> Any:
@@ -101,7 +107,7 @@ def _cluster(dask: ModuleType, count: int, folder: str) -> Any:
     from dask import config
 
     # The scheduler takes no folder as an argument, and makes one in TMPDIR that stays there.
-    with config.set({"temporary-directory": folder}):
+    with config.set({"temporary-directory": folder, **_IDLE}):
         return dask.LocalCluster(
             n_workers=count,
             threads_per_worker=1,
