@@ -141,7 +141,7 @@ def test_windows_that_show_too_little_are_not_the_best():
 
 
 def test_the_best_pose_is_told():
-    image, kernel = drawn("uint8", (90, 150))
+    image, kernel = drawn("uint8", (30, 44))
     options = {"scales": "0.9,1,1.2", "exhaustive": True, "threads": 1}
     best = match(image, kernel, top=1, **options).best
     found = match(image, kernel, threshold=best.score + 1e-4, **options)

@@ -487,7 +487,7 @@ def test_a_picture_without_a_file_is_named_once():
 @pytest.mark.parametrize("metric", ["sad", "zncc"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_least_memory_named_is_enough(metric, count):
-    image = np.zeros((200, 200), np.uint8)
+    image = np.zeros((141, 143), np.uint8)
     image[60:70] = 200
     kernels = [image[50 : 140 - 5 * number, :90] for number in range(count)]
     with pytest.raises(InputError, match="the least") as caught:

@@ -454,10 +454,10 @@ WORDS = (
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A folder with a picture whose search takes about half a second."""
+    """A folder with a picture whose search takes about a quarter of a second."""
     folder = tmp_path_factory.mktemp("large")
     rng = np.random.default_rng(5)
-    picture = rng.integers(0, 256, (1900, 1600, 3), dtype=np.uint8)
+    picture = rng.integers(0, 256, (1300, 1100, 3), dtype=np.uint8)
     np.save(folder / "big.npy", picture)
     np.save(folder / "k.npy", picture[700:760, 800:870] // 2 + 60)
     return folder

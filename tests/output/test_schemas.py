@@ -42,7 +42,8 @@ OPTIONS = {
     "found nothing": "other.png --region 100,0,120,90 --threshold 0.99",
     "poses": "small.png --scales 0.9:1.1 --angles -5:5 --flips h --metric zncc --threshold 0.5",
     "x and y apart": "small.png --scales 1.25x1,1 --threshold 0.5",
-    "criteria": "small.png --worst 0.5 --pixel-tolerance 9 --max-differing 99 --invert",
+    "criteria": "small.png --region 60,35,100,70 --worst 0.5 --pixel-tolerance 9"
+    " --max-differing 99 --invert",
     "auto": "small.png --threshold auto",
     "a kernel that is too large": "small.png big.png --region 0,0,200,150",
     "all columns": "small.png --columns x,y,x1,y1,x4,y4,scale_x,scale_y,corners,image,click_x",

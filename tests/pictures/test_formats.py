@@ -301,7 +301,7 @@ def encoded(kind, values):
     if kind == "jxl":
         return imagecodecs.jpegxl_encode(values, lossless=True)
     if kind == "avif10":
-        return imagecodecs.avif_encode(deep >> 6, level=100, bitspersample=10)
+        return imagecodecs.avif_encode(deep >> 6, level=100, speed=10, bitspersample=10)
     if kind == "jp2-16":
         return imagecodecs.jpeg2k_encode(deep, level=0, reversible=True)
     if kind == "pam":
