@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchsim import engines
+from patchsim import engines, metrics
 from patchsim.engines import Bounds, TileScorer
 from patchsim.geometry.tiles import Tile
 from patchsim.matching import assemble, nothing_found, select_matches
@@ -24,7 +24,7 @@ from patchsim.pictures.reader import Picture
 from patchsim.planning import candidates
 from patchsim.ranking.best_window import best_window
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.scene import advice, flatness
+from patchsim.scene import advice, flatness, value_range
 from patchsim.scene.build import Scene
 from patchsim.search import windows
 from patchsim.search.jobs import Found, Job, Scored
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from patchsim.search.exhaustive import Exhaustive
     from patchsim.types import Pixels
 
-# Types whose values all fit the data range of a comparison.
-_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 _NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
 
 
@@ -86,6 +85,9 @@ class Repeated:
     exact : ExactKernel
     alone : BestAlone or None
         Reports the best window, if no other place matters.
+    may_have_offset : bool
+        The kernel varies so little that it depends on an image whether both are compared less an
+        offset.
     """
 
     kind: Kind
@@ -98,6 +100,7 @@ class Repeated:
     scorer: TileScorer | None
     exact: ExactKernel
     alone: BestAlone | None
+    may_have_offset: bool
 
     @classmethod
     def of(
@@ -147,6 +150,8 @@ class Repeated:
         )
         if not is_as_given or search.block_cache is not None or plan.problem.device != "cpu":
             return None
+        if not all(_fits(one, options) for one in (pixels, kernel.pixels)):
+            return None
         engine = engines.load(plan.engine)
         is_one_tile = False
         if engines.has_map(engine):
@@ -167,6 +172,7 @@ class Repeated:
             prepared.alone(plan, job.kernel) if is_one_tile else None,
             prepared.exact_score(plan, job.kernel),
             BestAlone.of(report, job, options, keeps_map=kind.keeps_map),
+            _has_offset(kernel.pixels, kernel.pixels, options.metric),
         )
 
     def search(self, image: Source, started: float) -> Report | None:
@@ -220,10 +226,14 @@ class Repeated:
         )
 
     def _is_special(self, image: Picture) -> bool:
-        """Return whether there is something to tell of the values of an image."""
+        """Return whether the values of an image are refused, told of or made others."""
+        kernel = self.kernels[0].pixels
         # Nothing was told of the kernel, so that it is not flat.
-        return flatness.is_flat(image.pixels) or bool(
-            advice.small_values(image, self.kernels, self.options)
+        return (
+            flatness.is_flat(image.pixels)
+            or not _fits(image.pixels, self.options)
+            or (self.may_have_offset and _has_offset(image.pixels, kernel, self.options.metric))
+            or bool(advice.small_values(image, self.kernels, self.options))
         )
 
     def _windows(self, pixels: Pixels, bounds: Bounds | None) -> Windows:
@@ -243,3 +253,20 @@ class Repeated:
         store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
         store.put(Tile(0, 0, *plan.tile), bounds)
         return store
+
+
+def _fits(pixels: Pixels, options: Options) -> bool:
+    """Return whether all values lie in the data range that was given, or is that of their type.
+
+    Others are refused, or have a range of their own.
+    """
+    if pixels.dtype.kind == "u" and options.data_range is None:
+        return True
+    low, high = options.data_range or (0.0, 1.0)
+    return bool(pixels.min() >= low and pixels.max() <= high)  # not of NaN
+
+
+def _has_offset(image: Pixels, kernel: Pixels, metric: str) -> bool:
+    """Return whether an image and a kernel are compared less an offset, which makes them others."""
+    is_free = metrics.formula_of(metric).subtracts_means and kernel.dtype.kind == "f"
+    return is_free and value_range.exact_offset(image, [kernel]) is not None

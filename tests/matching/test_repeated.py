@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,7 @@ def assert_same(one, other):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("options", [
     {"top": 1, "margin": False}, {"top": 3}, {"threshold": 0.9}, {"threshold": "auto"},
@@ -50,7 +51,7 @@ def assert_same(one, other):
 def test_the_next_image_has_the_report_of_a_search_of_its_own(
     dtype, metric, options, keeps_map, threads, astronaut, repetitions
 ):
-    shades = np.iinfo(dtype).max // 255
+    shades = dtype(1 / 255) if dtype is np.float32 else dtype(np.iinfo(dtype).max // 255)
     images = [astronaut[top : top + 90, 30:150].astype(dtype) * shades for top in (0, 60, 200)]
     images.append(np.full_like(images[0], 77 * shades))
     kernel = images[1][20:40, 50:74]
@@ -78,6 +79,50 @@ def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
     assert repetitions == []
     matcher.match(grey[10:101, 5:104])
     assert repetitions == [True]
+
+
+@pytest.mark.parametrize("metric", ["ssd", "zncc"])
+@pytest.mark.parametrize(
+    ("dtype", "data_range", "beyond"),
+    [
+        (np.uint8, (0, 100), 101),
+        (np.float32, (0, 100), 101),
+        (np.float32, (0, 100), np.nan),
+        (np.float32, None, 1.5),
+        (np.float32, None, np.nan),
+    ],
+)
+def test_values_beyond_the_range_are_no_repetition(
+    metric, dtype, data_range, beyond, astronaut, repetitions
+):
+    grey = np.ascontiguousarray(astronaut[:80, :90, 1])
+    usual = (grey / 2.55).astype(dtype) if data_range else grey / np.float32(255)
+    options = {"metric": metric, "data_range": data_range, "top": 1, "margin": False}
+    kernel = usual[20:40, 30:50]
+    matcher = Matcher(kernel, **options)
+    matcher.match(usual)
+    assert_same(matcher.match(usual[::-1].copy()), match(usual[::-1].copy(), kernel, **options))
+    assert repetitions == [True]
+    image = usual.copy()
+    image[70, 80] = beyond
+    try:
+        own = match(image, kernel, **options)
+    except InputError as error:
+        with pytest.raises(InputError, match=re.escape(str(error))):
+            matcher.match(image)
+    else:
+        assert_same(matcher.match(image), own)
+    assert repetitions == [True, False]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_floats_that_vary_little_have_their_own_offset(metric, astronaut):
+    grey = astronaut[:80, :90, 1] / np.float32(255)
+    nearly = np.float32(0.9) + grey / 20
+    matcher = Matcher(nearly[20:40, 30:50], metric=metric, threshold=0.5, top=3)
+    for image in (nearly, grey, nearly[::-1].copy(), grey):
+        own = match(image, nearly[20:40, 30:50], metric=metric, threshold=0.5, top=3)
+        assert_same(matcher.match(image), own)
 
 
 def test_small_values_are_told_of_a_repetition_too(astronaut, repetitions):
