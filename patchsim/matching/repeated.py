@@ -85,7 +85,7 @@ class Repeated:
     exact : ExactKernel
     alone : BestAlone or None
         Reports the best window, if no other place matters.
-    may_have_offset : bool
+    can_have_offset : bool
         The kernel varies so little that it depends on an image whether both are compared less an
         offset.
     """
@@ -100,7 +100,7 @@ class Repeated:
     scorer: TileScorer | None
     exact: ExactKernel
     alone: BestAlone | None
-    may_have_offset: bool
+    can_have_offset: bool
 
     @classmethod
     def of(
@@ -150,7 +150,7 @@ class Repeated:
         )
         if not is_as_given or search.block_cache is not None or plan.problem.device != "cpu":
             return None
-        if not all(_fits(one, options) for one in (pixels, kernel.pixels)):
+        if not all(_is_in_range(one, options) for one in (pixels, kernel.pixels)):
             return None
         engine = engines.load(plan.engine)
         is_one_tile = False
@@ -231,8 +231,8 @@ class Repeated:
         # Nothing was told of the kernel, so that it is not flat.
         return (
             flatness.is_flat(image.pixels)
-            or not _fits(image.pixels, self.options)
-            or (self.may_have_offset and _has_offset(image.pixels, kernel, self.options.metric))
+            or not _is_in_range(image.pixels, self.options)
+            or (self.can_have_offset and _has_offset(image.pixels, kernel, self.options.metric))
             or bool(advice.small_values(image, self.kernels, self.options))
         )
 
@@ -255,7 +255,7 @@ class Repeated:
         return store
 
 
-def _fits(pixels: Pixels, options: Options) -> bool:
+def _is_in_range(pixels: Pixels, options: Options) -> bool:
     """Return whether all values lie in the data range that was given, or is that of their type.
 
     Others are refused, or have a range of their own.
