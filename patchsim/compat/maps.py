@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError
 from patchsim.matching.matcher import Matcher
+from patchsim.scene.value_range import not_empty
 
 Map = NDArray[np.float32]  # [rows, cols]
 _Array = tuple[bytes, tuple[int, ...], str]  # values, shape and type
 
-_KEPT = 4  # kernels that stay prepared for the next image
+# Kernels that stay prepared for the next image, and the bytes that each may have.
+_KEPT, _MOST_BYTES = 4, 1 << 20
+_NO_LIMIT = 1 << 62  # of pixels: the pictures are in memory
 
 
 def as_pixels(picture: Any, name: str) -> NDArray[Any]:
@@ -39,10 +43,17 @@ def as_pixels(picture: Any, name: str) -> NDArray[Any]:
 
 
 def value_range(*pictures: NDArray[Any]) -> tuple[float, float]:
-    """Return the lowest and the highest value of pictures; of a width that is not 0."""
-    low = min(float(picture.min()) for picture in pictures)
-    high = max(float(picture.max()) for picture in pictures)
-    return low, high if high > low else low + 1
+    """Return a data range that holds all values of pictures, and is not empty.
+
+    Its ends are multiples of 1/32 to 1/16 of its width, so that most images of one kind have one
+    range and find the kernel prepared.
+    """
+    low, high = not_empty(
+        min(float(picture.min()) for picture in pictures),
+        max(float(picture.max()) for picture in pictures),
+    )
+    step = math.ldexp(1.0, math.frexp(high - low)[1] - 5)
+    return math.floor(low / step) * step, math.ceil(high / step) * step
 
 
 def score_map(
@@ -59,10 +70,15 @@ def score_map(
     ----------
     mask : uint8 array [h, w], optional
         How much each pixel of the kernel counts.
+    data_range : (low, high), optional
+        That of the type if it is not given.
     """
-    pixels, max_pixels = _by_value(_plain(kernel)), max(image.size, kernel.size)
-    counts = None if mask is None else _by_value(mask)
-    matcher = _matcher(pixels, metric, counts, data_range, max_pixels)
+    taps = _plain(kernel)
+    if taps.nbytes > _MOST_BYTES:
+        matcher = _new_matcher(taps, metric, mask, data_range)
+    else:
+        counts = None if mask is None else _by_value(mask)
+        matcher = _kept_matcher(_by_value(taps), metric, counts, data_range)
     scores = matcher.match(_plain(image), map=True).map
     assert scores is not None  # it was asked for
     return scores
@@ -78,27 +94,36 @@ def _by_value(array: NDArray[Any]) -> _Array:
 
 
 @lru_cache(maxsize=_KEPT)
-def _matcher(
+def _kept_matcher(
     kernel: _Array,
     metric: str,
     mask: _Array | None,
     data_range: tuple[float, float] | None,
-    max_pixels: int,
 ) -> Matcher:
     """Return the matcher of a kernel; programs look for one kernel in many images."""
-    pixels, counts = (
-        None if array is None else np.frombuffer(array[0], array[2]).reshape(array[1])
-        for array in (kernel, mask)
-    )
-    assert pixels is not None
+    counts = None if mask is None else _array(mask)
+    return _new_matcher(_array(kernel), metric, counts, data_range)
+
+
+def _array(by_value: _Array) -> NDArray[Any]:
+    values, shape, dtype = by_value
+    return np.frombuffer(values, dtype).reshape(shape)
+
+
+def _new_matcher(
+    kernel: NDArray[Any],
+    metric: str,
+    mask: NDArray[Any] | None,
+    data_range: tuple[float, float] | None,
+) -> Matcher:
     return Matcher(
-        pixels,
-        mask=counts,
+        kernel,
+        mask=mask,
         metric=metric,
         top=1,
         margin=False,
         trim=False,
         alpha=False,
         data_range=data_range,
-        max_pixels=max_pixels,
+        max_pixels=_NO_LIMIT,
     )

@@ -170,8 +170,15 @@ def implied(
 
 def drawn(image: Picture) -> tuple[float, float]:
     """Return the data range in which an image without any is drawn: that of its values."""
-    low, high = extent(image)
-    return low, high if high > low else low + 1
+    return not_empty(*extent(image))
+
+
+def not_empty(low: float, high: float) -> tuple[float, float]:
+    """Return a data range from the lowest to the highest value, wider if these are equal."""
+    if high > low:
+        return low, high
+    width = max(1.0, math.ulp(low))  # 1 more is no other value from 2^53 on
+    return (low, low + width) if math.isfinite(low + width) else (low - width, low)
 
 
 def check_values(

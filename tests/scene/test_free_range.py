@@ -8,6 +8,8 @@ from helpers import load
 
 import patchsim
 from patchsim import InputError
+from patchsim.pictures.reader import Picture
+from patchsim.scene import value_range
 
 
 @pytest.fixture
@@ -83,3 +85,11 @@ def test_the_overlay_spans_the_values(region, drawing, tmp_path):
     pixels = np.asarray(load(path).convert("RGB"))[:, :15, 0]  # left of the box
     expected = (image - image.min()) / np.ptp(image) * 255
     np.testing.assert_allclose(pixels, expected[:, :15], atol=1)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, -3e15, 1e16, -1e16, 1e300, float(np.finfo(float).max)])
+def test_the_range_in_which_one_value_is_drawn_is_not_empty(value):
+    image = Picture("image", np.full((2, 2, 1), value))
+    low, high = value_range.drawn(image)
+    assert low <= value <= high
+    assert 0 < high - low < np.inf
