@@ -99,8 +99,11 @@ class Poses:
         scale_axis = scales_of(1.0 if scales is None else scales, _SCALE_LIMITS, limit)
         angle_axis = angles_of(0.0 if angles is None else angles, _ANGLE_LIMITS, limit)
         poses = cls(scale_axis, angle_axis, _flips(flips), most)
-        axes = [axis if axis.is_stepped else _ONE for axis in (poses.scales, poses.angles)]
-        replace(poses, scales=axes[0], angles=axes[1]).check_count([(1, 1)] * kernels)
+        stepped = poses
+        if not poses.is_stepped:
+            axes = [axis if axis.is_stepped else _ONE for axis in (poses.scales, poses.angles)]
+            stepped = replace(poses, scales=axes[0], angles=axes[1])
+        stepped.check_count([(1, 1)] * kernels)
         return poses
 
     def check_count(self, kernels: Sequence[tuple[int, int]]) -> None:
@@ -111,10 +114,12 @@ class Poses:
         InputError
             If there are more.
         """
-        axes = [self._spaced(kernel) for kernel in kernels]
-        count = sum(self._number(*axis_values) for axis_values in axes)
+        if self.count is not None:
+            count = self.count * len(kernels)
+        else:
+            count = sum(self._number(*self._spaced(kernel)) for kernel in kernels)
         if count > self.most:
-            sizes, angles = axes[0]
+            sizes, angles = self._spaced(kernels[0])
             flips = len(self.flips)
             combinations = f"{len(sizes):,} scales x {len(angles):,} angles x {flips} flips"
             suffix = f" of {len(kernels)} kernels" if len(kernels) > 1 else ""

@@ -137,7 +137,11 @@ def look(
 
 def _best(places: NDArray[np.int64], values: Floats, most: int) -> tuple[NDArray[np.int64], Floats]:
     """Return the best `most` of places [n, 3] of pose, row and column, of equals the first."""
-    order = np.lexsort((*places.T[::-1], -values))[:most]
+    order = np.argsort(-values, kind="stable")
+    ranked = values[order]
+    if (ranked[1:] == ranked[:-1]).any():  # which is rare
+        order = np.lexsort((*places.T[::-1], -values))
+    order = order[:most]
     return places[order], values[order]
 
 
