@@ -46,7 +46,7 @@ class Matcher:
     mask are opened. Kernels are converted once for images of one type and number of channels; plans
     are kept for images of one shape, too, and so are the transforms of small kernels (up to 16 MiB,
     and up to 1/64 of `memory`). With one kernel an array of integers or float32 is searched soonest
-    if it has the shape and type of the one before, and there are no files and no observer. A
+    if it has the shape and type of the two before, and there are no files and no observer. A
     matcher gives the same answers at any time, so that several threads may use it at once, and it
     can be pickled. It does not copy arrays: they must not change while it is used.
 
@@ -111,9 +111,10 @@ class Matcher:
         self._comparisons = ByProfile(comparisons)
         self._kept = KeptKernels()
         self._before: Repeated | None = None
+        self._kind_before: Kind | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_before": None}
+        return self.__dict__ | {"_before": None, "_kind_before": None}
 
     @property
     def options(self) -> Options:
@@ -239,9 +240,12 @@ class Matcher:
             has_file = not isinstance(image, Picture) and not is_stdin(image)
             display_source = image if has_file else None
             kept = self._kernels, self._comparisons, self._kept
-            search = ImageSearch(opened, *kept, options, asked, told, bands, kind)
+            # A single image leaves nothing for others; the second of a kind does.
+            repeated_kind = kind if kind == self._kind_before else None
+            search = ImageSearch(opened, *kept, options, asked, told, bands, repeated_kind)
             report = search.run(display_source, started, says_why=says_why)
             self._before = search.repeated or self._before
+            self._kind_before = kind or self._kind_before
             return report
 
         if options.frame is None:

@@ -232,7 +232,10 @@ class Options:
                 checked[name] = check(values)
             elif name in given:
                 checked[name] = check(values[name])
-        return cls(**checked)
+        # The `__init__` of a frozen class sets field by field, which a small search would notice.
+        options = object.__new__(cls)
+        options.__dict__.update(checked)
+        return options
 
 
 _ROWS = fields(Options)

@@ -207,7 +207,9 @@ class Comparisons:
         with self._lock:
             comparison = self._kept.pop(key, None)
             if comparison is None:
-                options = replace(self._options, data_range=data_range)
+                options = self._options
+                if data_range != options.data_range:
+                    options = replace(options, data_range=data_range)
                 comparison = Comparison(image, self.pictures, self._weights, self._extents, options)
             self._kept[key] = comparison
             if len(self._kept) > _KINDS:

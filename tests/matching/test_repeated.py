@@ -1,4 +1,4 @@
-"""The second search of a kind of array: what `match` finds, whatever the pixels."""
+"""The third search of a kind of array: what `match` finds, whatever the pixels."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_the_next_image_has_the_report_of_a_search_of_its_own(
         own = match(image, kernel, **options, map=keeps_map)
         assert_same(found, own)
     quiet = [number for number, report in enumerate(reports) if not report.notices]
-    assert len(repetitions) == (len(images) - 1 - quiet[0] if quiet else 0)
+    # The first two of a kind are searched; the second, if nothing was told, serves the others.
+    first = min((number for number in quiet if number > 0), default=len(images))
+    assert len(repetitions) == max(0, len(images) - 1 - first)
 
 
 def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
@@ -77,7 +79,8 @@ def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
             continue
         assert_same(found, match(image, kernel, metric="zncc"))
     assert repetitions == []
-    matcher.match(grey[10:101, 5:104])
+    for _ in range(3):
+        matcher.match(grey[10:101, 5:104])
     assert repetitions == [True]
 
 
@@ -100,7 +103,8 @@ def test_values_beyond_the_range_are_no_repetition(
     options = {"metric": metric, "data_range": data_range, "top": 1, "margin": False}
     kernel = usual[20:40, 30:50]
     matcher = Matcher(kernel, **options)
-    matcher.match(usual)
+    for _ in range(2):
+        matcher.match(usual)
     assert_same(matcher.match(usual[::-1].copy()), match(usual[::-1].copy(), kernel, **options))
     assert repetitions == [True]
     image = usual.copy()
@@ -130,7 +134,8 @@ def test_small_values_are_told_of_a_repetition_too(astronaut, repetitions):
     matcher = Matcher(np.array([[0, 1], [1, 0]], np.uint8), metric="ssd")
     dark = (grey > 99).astype(np.uint8)
     bright = match(grey, np.array([[0, 1], [1, 0]], np.uint8), metric="ssd").notices
-    matcher.match(grey)
+    for _ in range(2):
+        matcher.match(grey)
     told = matcher.match(dark).notices
     assert told != bright
     assert told == match(dark, np.array([[0, 1], [1, 0]], np.uint8), metric="ssd").notices
@@ -143,7 +148,8 @@ def test_small_values_are_told_of_a_repetition_too(astronaut, repetitions):
 def test_other_keywords_are_heeded(given, astronaut, repetitions):
     image, kernel = astronaut[:90, :120], astronaut[20:40, 30:50]
     matcher = Matcher(kernel, metric="zncc", threads=1)
-    matcher.match(image)
+    for _ in range(2):
+        matcher.match(image)
     assert_same(
         matcher.match(image, **given),
         match(image, kernel, metric="zncc", **{"threads": 1, **given}),
@@ -163,5 +169,6 @@ def test_a_matcher_that_has_searched_can_be_pickled(astronaut):
 
     matcher = Matcher(astronaut[20:40, 30:50], metric="zncc")
     before = len(pickle.dumps(matcher))
-    matcher.match(astronaut[:90, :90])
+    for _ in range(2):
+        matcher.match(astronaut[:90, :90])
     assert len(pickle.dumps(matcher)) < before + 2000
