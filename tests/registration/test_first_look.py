@@ -32,7 +32,7 @@ from patchsim.metrics import Kernel
 from patchsim.registration import first_look, levels, planes
 
 rng = np.random.default_rng(3)
-image = rng.integers(0, 256, (900, 1500, 3), dtype=np.uint8)
+image = rng.integers(0, 256, (450, 1500, 3), dtype=np.uint8)
 plane = planes.Planes(image, None)[0]
 kernel = levels.KernelLevels(Kernel(image[:12, :12].copy()))
 kernels = planes.KernelPlanes(kernel, planes.Unit(0, 1))
@@ -125,7 +125,7 @@ print(peak.bytes, shared + of_a_thread)
 
 @pytest.mark.skipif(not peak_memory.is_measurable(), reason="the peak cannot be measured here")
 @pytest.mark.skipif(native.extension() is None, reason="the C extension was not built")
-@pytest.mark.parametrize("size", [(12, 400), (120, 130)])
+@pytest.mark.parametrize("size", [(12, 300), (120, 130)])
 def test_turned_kernels_count_in_the_least_memory(size):
     done = subprocess.run(
         [sys.executable, "-c", SEARCH, *map(str, size)],
