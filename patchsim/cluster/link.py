@@ -286,11 +286,6 @@ class Link:
         if self._folder is not None:
             self._folder.close()
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the workers are processes of this machine that were started here."""
-        return self._address.local is not None
-
 
 def require_distributed() -> ModuleType:
     """Import the package distributed, which takes half a second.

@@ -8,7 +8,7 @@ the few blocks again in which matches may be.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from patchsim.engines import Bounds
 from patchsim.geometry import tiles
 from patchsim.geometry.area import Region
-from patchsim.geometry.blocks import BLOCK, grid_shape
+from patchsim.geometry.blocks import grid_shape
 from patchsim.geometry.tiles import Tile
 from patchsim.ranking.block_grid import BlockGrid
 from patchsim.search import windows
@@ -158,14 +158,3 @@ def score(
         for i, height, grid in zip(numbers, heights, grids, strict=True)
         if height
     ]
-
-
-def rows_of(problem_rows: int, step: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the number of rows of each band of a map with so many rows.
-
-    `step` is the number of rows of a band, a multiple of `geometry.blocks.BLOCK`.
-    """
-    if step < 1 or step % BLOCK:
-        raise ValueError(f"bands of {step} rows are no whole rows of blocks")
-    for top in range(0, problem_rows, step):
-        yield top, min(step, problem_rows - top)
