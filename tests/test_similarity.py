@@ -44,11 +44,15 @@ def by_distance(image, kernel, stride):
 @pytest.mark.parametrize("height", [99, 100, 101])
 @pytest.mark.parametrize("width", [99, 100, 101])
 def test_grid_of_strides_and_sizes_agrees_with_the_oracle(stride, height, width):
+    """The oracle's loops take long, so they score one kernel of each image and vouch for scipy."""
     image = images(1, height, width, seed=height)
     for kernel_height in (9, 10, 11):
         for kernel_width in (9, 10, 11):
             kernel = images(1, kernel_height, kernel_width, seed=kernel_width)
-            wanted = expected(image, kernel, (stride, stride))
+            wanted = by_distance(image, kernel, (stride, stride))
+            if (kernel_height - 9, kernel_width - 9) == (height - 99, width - 99):
+                true = expected(image, kernel, (stride, stride))
+                np.testing.assert_allclose(wanted, true, rtol=0, atol=1e-12)
             found = similarity_map(image, kernel, stride).numpy()
             np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
             searched = match(image[0].numpy(), kernel[0].numpy(), stride=stride, map=True).map
