@@ -81,17 +81,26 @@ def save(tmp_path):
     return write
 
 
+@pytest.fixture(scope="session")
+def whole_command():
+    """The command with its subcommands, which Typer makes in a third of the time of a call."""
+    from typer.main import get_command
+
+    from patchsim.cli.app import app
+
+    return get_command(app)
+
+
 @pytest.fixture
-def run(monkeypatch, tmp_path, capfd):
+def run(monkeypatch, tmp_path, capfd, whole_command):
     """Run the command in this process, in the test's folder: (exit code, stdout, stderr)."""
     from patchsim.cli import console
-    from patchsim.cli.app import app
 
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):
         capfd.readouterr()
-        code = console.run(app, [str(argument) for argument in arguments])
+        code = console.run(whole_command, [str(argument) for argument in arguments])
         out, err = capfd.readouterr()
         return code, out, err
 
