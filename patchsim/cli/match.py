@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchsim.cli import clusters, console, imports, part, streams, values, watcher
 from patchsim.cli.flags import MatchFlags, takes
@@ -270,8 +269,7 @@ def _hint(flags: MatchFlags, report: Report) -> None:
         console.say(other)
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """The form in which matches are printed; on stderr where a file takes standard output."""
 
     format: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ from patchsim.metrics import Kernel
 from patchsim.types import Pixels, Weights
 
 
-@dataclass(frozen=True)
-class BlockBounds:
+class BlockBounds(NamedTuple):
     """The largest score and error of each block of a tile; blocks as in `geometry.blocks`.
 
     Attributes
@@ -40,8 +39,7 @@ class BlockBounds:
     errors: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Scores of a tile, and how far each may be off.
 
     Attributes
@@ -113,8 +111,7 @@ LowerBounds = NDArray[np.uint16]  # [rows, cols], of differences, in a unit of t
 REMOVED = 65535  # stands for a window that was removed
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """The result of a look at some windows.
 
     Attributes

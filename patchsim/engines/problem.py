@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from patchsim.geometry import tiles
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """How an image is read whose pixels are not all in memory.
 
     Attributes

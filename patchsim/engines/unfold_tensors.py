@@ -9,8 +9,7 @@ times as fast as the plain unfold.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchsim.geometry import tiles
 from patchsim.machine import devices
@@ -172,8 +171,7 @@ def difference_gradients(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """The images, windows and kernel rows that are compared at once."""
 
     cells: tuple[slice, slice, slice]  # of the sums [B, rows, cols]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ MAGIC = b"\x93NUMPY"
 _LARGEST_HEADER = 1 << 16
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """The header of a .npy stream.
 
     Attributes

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -111,8 +111,7 @@ class Candidate:
         return self.pixels * self.scale**2 * math.log(before / after)
 
 
-@dataclass(frozen=True)
-class PoseSelection:
+class PoseSelection(NamedTuple):
     """The matches of kernels that compete.
 
     Attributes

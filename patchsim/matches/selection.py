@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from patchsim.matches import auto_threshold
 from patchsim.matches.nms import Accepts, BestFirst, Peak
 from patchsim.ranking.contract import Windows
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The matches of kernels that compete.
 
     Attributes

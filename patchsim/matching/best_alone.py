@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from patchsim.search.jobs import Job
 
 
-@dataclass(frozen=True)
-class BestAlone:
+class BestAlone(NamedTuple):
     """The values that the reports of arrays of one kind have in common.
 
     Attributes

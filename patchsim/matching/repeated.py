@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,8 +64,7 @@ def kind_of(image: object, map_asked: object) -> Kind | None:
     return None
 
 
-@dataclass(frozen=True)
-class Repeated:
+class Repeated(NamedTuple):
     """All of a search for one kernel that does not depend on the pixels of the image.
 
     Attributes

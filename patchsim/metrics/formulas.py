@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,7 @@ FLAT = 1e-12
 INTEGER_RANGE = {"uint8": 255, "uint16": 65535}
 
 
-@dataclass(frozen=True)
-class Formula:
+class Formula(NamedTuple):
     """The sums of a window and a kernel from which a metric makes its score.
 
     Attributes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from patchsim.types import Pixels
 _ITSELF: Places = np.zeros((1, 2), np.int64)
 
 
-@dataclass(frozen=True)
-class Moments:
+class Moments(NamedTuple):
     """The sums of a kernel that correlations with it take.
 
     For `zncc` the squares and products of integers after subtraction of the mean are fractions.

@@ -7,10 +7,9 @@ float64 in the order that `plain_sums` describes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,7 @@ extension = partial(extensions.extension, "_windows", "metrics")
 _variant = partial(extensions.variant, "_windows", "metrics", has_few=True)
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """An image and a kernel of its type, whose windows are summed.
 
     Attributes

@@ -9,7 +9,6 @@ format is asked for, so that a search without pictures imports no drawing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 
 import numpy as np
@@ -22,8 +21,7 @@ from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """A finished search, as exporters of files get it.
 
     Attributes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from decimal import ROUND_FLOOR, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from patchsim.errors import escaped
 from patchsim.output import columns
@@ -37,8 +37,7 @@ _CELL_DECIMALS = {
 }
 
 
-@dataclass(frozen=True)
-class MatchRecords:
+class MatchRecords(NamedTuple):
     """A report as `contract.Records`: one row or JSON object for each match.
 
     Attributes

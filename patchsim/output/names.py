@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from patchsim.output.contract import Records, Table
@@ -60,8 +59,7 @@ def _is_broken(text: str) -> bool:
     return _LONE_SURROGATE.search(text) is not None
 
 
-@dataclass(frozen=True)
-class WithoutFormulas:
+class WithoutFormulas(NamedTuple):
     """Results as `contract.Records`, with an apostrophe before texts that are formulas."""
 
     records: Records

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
@@ -21,8 +21,7 @@ PathLike = str | os.PathLike[str]
 _MAP = "map"  # the kind of the files that have all scores
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """The results that are asked of a search beside its matches.
 
     Attributes

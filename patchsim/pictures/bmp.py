@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from dataclasses import replace
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,7 @@ _MOST_PROFILE = 1 << 24  # bytes
 _STRIP = 64  # rows that are converted at a time
 
 
-@dataclass(frozen=True)
-class _Header:
+class _Header(NamedTuple):
     """The header of a BMP.
 
     Attributes

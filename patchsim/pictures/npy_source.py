@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from patchsim.types import Pixels
 _WORTH_ROWS = 2  # whole rows are read in one piece where they have no more than so many times
 
 
-@dataclass(frozen=True)
-class NpySource:
+class NpySource(NamedTuple):
     """The array [H, W] or [H, W, C] of a .npy file in C order; implements `PixelSource`."""
 
     shape: tuple[int, int, int]

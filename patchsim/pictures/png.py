@@ -8,7 +8,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
@@ -32,8 +32,7 @@ _METADATA = (b"eXIf", b"zTXt", b"iTXt")
 _EXIF, _XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0\0"
 
 
-@dataclass(frozen=True)
-class _Chunk:
+class _Chunk(NamedTuple):
     """A chunk of a file: its name, where it begins, its length in all, the start of its data."""
 
     name: bytes

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -49,8 +48,7 @@ FULL_RANGE = (0, 255, 128, 255, 128, 255)
 _MOST_PAGES = 1000  # that are looked at for one of full resolution
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """The page of a TIFF that is read: the first of full resolution, or else the first.
 
     Attributes

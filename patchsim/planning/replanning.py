@@ -8,9 +8,9 @@ threads of this process would lead to.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from patchsim import engines
 from patchsim.checks import whole_number
@@ -24,8 +24,7 @@ from patchsim.planning.batching import Group
 from patchsim.planning.planner import Plan
 
 
-@dataclass(frozen=True)
-class PlanMarks:
+class PlanMarks(NamedTuple):
     """The part of a kernel's plan on which the scores of its map depend.
 
     Attributes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from patchsim.engines import Problem, pruned
 from patchsim.planning import batching
@@ -22,8 +22,7 @@ from patchsim.ranking.score_map import ScoreMap
 _LARGEST_SCORE_MAPS = 1 << 28
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """Bytes for the scores of all kernels.
 
     Attributes

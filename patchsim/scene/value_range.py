@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ _UNSCALED = 2.0**-20, 2.0**20  # float ranges of this size, such as 12-bit data,
 _LARGEST_EXPONENT = 1022  # of a range from -2^1022 to 2^1022, whose width is a float
 
 
-@dataclass(frozen=True)
-class CommonRange:
+class CommonRange(NamedTuple):
     """The one type and range of pictures that are compared.
 
     Attributes

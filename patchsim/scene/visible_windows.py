@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,7 @@ _FULL = 255
 _LEVEL_BYTES = 12  # of a pixel, while its level is made of alpha, mask and boxes
 
 
-@dataclass(frozen=True)
-class _Levels:
+class _Levels(NamedTuple):
     """The level of each pixel on any scale.
 
     Attributes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,8 +48,7 @@ class Planned(NamedTuple):
     maps: UnkeptMaps | None
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """The pictures, kernels and outputs of a search of windows, which take memory.
 
     Attributes

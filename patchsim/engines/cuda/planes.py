@@ -9,7 +9,7 @@ of bytes holds the byte there and the three on its right; every fourth is compar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -42,8 +42,7 @@ def word_of(dtype: str) -> str:
     return {"uint8": "uint32", "float64": "float64"}.get(dtype, "float32")
 
 
-@dataclass(frozen=True)
-class _Plane:
+class _Plane(NamedTuple):
     """A part of a kernel, and the pixels that it is compared with."""
 
     channel: int

@@ -17,8 +17,7 @@ float64: next to each other the errors of E and of X would be as large as what i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,8 +183,7 @@ def _zncc(tile: Tile) -> _Scores:
     return scores, error
 
 
-@dataclass(frozen=True)
-class _Spread:
+class _Spread(NamedTuple):
     """A value under a root, how far it may be off, and the size of the terms that it is made of."""
 
     values: Array

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,7 @@ from patchsim.numerics.overlap_save import Products, Spectra, norm_of, rounding
 from patchsim.numerics.precision import DOUBLE, ROUNDING_MARGIN
 
 
-@dataclass(frozen=True)
-class Sums:
+class Sums(NamedTuple):
     """A sum over every window, [..., rows, cols], and the most that it may be off.
 
     [1, 1] or [C, 1, 1] where it is the same for all windows.
@@ -65,8 +63,7 @@ class Reference:
         return Products([to_device(plane, self.problem.device) for plane in planes]), norm
 
 
-@dataclass(frozen=True)
-class _Planes:
+class _Planes(NamedTuple):
     """Transforms and norms of an image's planes."""
 
     spectra: Spectra

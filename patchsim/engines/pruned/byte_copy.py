@@ -15,7 +15,7 @@ known; those of the windows are each at most the largest one of the image, which
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,7 @@ _BAND_BYTES = 1 << 20  # of a picture that does not lie in one piece, copied at 
 _LEAST_STEP = 1e-300  # its inverse is finite
 
 
-@dataclass(frozen=True)
-class ByteCopy:
+class ByteCopy(NamedTuple):
     """A picture in 8 bits.
 
     Attributes
