@@ -21,6 +21,7 @@ from patchsim.registration.kept_candidates import (
     followed,
     thinned,
 )
+from patchsim.registration.listed_angles import climbed
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
 
@@ -171,7 +172,7 @@ class Descent:
             aim = self._aim(kernel, scales, is_first=k == top, is_last=k == last)
             aim = replace(aim, least=bar)
             poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
-            poses, scores = refine(self.planes[k + halvings], kernel, poses, aim, self.threads)
+            poses, scores = self._refined(self.planes[k + halvings], kernel, poses, aim)
             keep = is_within(poses, kernel, self.limits.bounds, k + halvings, 2 if k > last else 1)
             if not self.limits.rivals:
                 keep &= scores >= bar
@@ -192,6 +193,20 @@ class Descent:
                     self.planes[k + halvings], kernel, poses[is_rival], to_the_end, self.threads
                 )
         return poses
+
+    def _refined(
+        self, plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim
+    ) -> tuple[Floats, Floats]:
+        """Return what `refine` does, and of a list of angles the best of neighbouring ones."""
+        poses, scores = refine(plane, kernel, poses, aim, self.threads)
+        if not self.limits.listed:
+            return poses, scores
+        again = replace(aim, around=0)
+        return climbed(
+            lambda moved: refine(plane, kernel, moved, again, self.threads),
+            poses, scores, np.radians(self.limits.listed),
+            first_look.SPACING / (kernel.reach * math.exp(max(aim.high[1], 0.0))),
+        )  # fmt: skip
 
     def left_at(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import loops
+from patchsim.registration.listed_angles import thinned
 from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
 
 Floats = NDArray[np.float64]
@@ -85,12 +86,15 @@ def grid_of(
 ) -> Grid:
     """Return the grid over ranges (low, high) of radians and log scales.
 
-    Listed angles, in degrees, take the place of those of the range.
+    Listed angles, in degrees, take the place of those of the range; `listed_angles.climbed` leads
+    to those that are left out.
     """
     # A smaller kernel needs fewer angles; those of the largest scale serve all.
     spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
     return Grid(
-        np.radians(listed) if listed else spread(*angles, spacing, is_cyclic=is_cyclic),
+        thinned(np.radians(listed), spacing)
+        if listed
+        else spread(*angles, spacing, is_cyclic=is_cyclic),
         spread(*scales, spacing),
         is_cyclic,
     )

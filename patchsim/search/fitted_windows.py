@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from patchsim.matches.nms import BestFirst, Peak
 from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
 from patchsim.poses.warp import Pose, Stretch
-from patchsim.registration import Fitted, Range
+from patchsim.registration import SPACING, Fitted, Range
 from patchsim.scene.build import Scene
 from patchsim.search import criteria
 from patchsim.search.exhaustive import Exhaustive
@@ -129,4 +129,23 @@ def _fit(
     free = ["place"]
     free += ["angle"] if angles.low < angles.high else []
     free += ["scale"] if scales.low < scales.high else []
-    return posed.search.refine(posed.kernel, start, free=tuple(free), scales=scales, angles=angles)
+    refine = partial(posed.search.refine, posed.kernel, free=tuple(free), scales=scales)
+    fitted = refine(start, angles=angles)
+    if poses.angles.is_range:
+        return fitted
+    # Windows lie at whole pixels, so that the best of them may be one of a neighbouring angle.
+    return _at_listed_angle(refine, fitted, poses.angles.values)
+
+
+def _at_listed_angle(
+    refine: Callable[..., Fitted], fitted: Fitted, angles: tuple[float, ...]
+) -> Fitted:
+    """Return a pose at the listed angle near its own that fits best, at its best place."""
+    near = math.degrees(SPACING / max(math.hypot(*fitted.size) / 2 * fitted.pose.scale, 1.0))
+    tried = [fitted]
+    for angle in angles:
+        apart = abs(fitted.pose.angle - angle) % 360
+        if 0 < min(apart, 360 - apart) <= near:
+            turned = replace(fitted, pose=replace(fitted.pose, angle=angle))
+            tried.append(refine(turned, angles=Range(angle, angle)))
+    return max(tried, key=lambda one: one.score)

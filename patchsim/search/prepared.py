@@ -21,6 +21,8 @@ _Value = TypeVar("_Value")
 # memory that a search may take. Those of small pictures are small, and of others preparing a kernel
 # takes a small part of the time.
 _KEPT_BYTES, _KEPT_SHARE = 16 << 20, 1 / 64
+# What Python's objects of a prepared kernel take: its key, problems, closures.
+_OBJECT_BYTES = 2048
 
 
 class KeptKernels:
@@ -41,14 +43,14 @@ class KeptKernels:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of what is kept."""
+        """The bytes of what is kept, with the objects that hold it."""
         with self._lock:
             return sum(size for size, _, _ in self._kept.values())
 
     @staticmethod
     def has_room(size: int, memory: int) -> bool:
         """Return whether a search that may take so much memory keeps so many bytes."""
-        return size <= _most(memory)
+        return size + _OBJECT_BYTES <= _most(memory)
 
     def get(
         self,
@@ -72,8 +74,7 @@ class KeptKernels:
         memory : int
             The bytes that the search may take.
         """
-        most = _most(memory)
-        if size > most:
+        if not self.has_room(size, memory):
             return make()
         full_key = key, tuple(map(id, kernels))
         with self._lock:
@@ -83,8 +84,8 @@ class KeptKernels:
                 return cast(_Value, entry[1])
         value = make()
         with self._lock:
-            self._kept[full_key] = size, value, kernels
-            total = sum(size for size, _, _ in self._kept.values())
+            self._kept[full_key] = size + _OBJECT_BYTES, value, kernels
+            total, most = sum(size for size, _, _ in self._kept.values()), _most(memory)
             for oldest, (of_oldest, _, _) in list(self._kept.items()):
                 if total <= most:
                     break

@@ -96,9 +96,10 @@ def test_a_matcher_is_pickled_without_what_it_keeps(made):
 
 def test_as_many_bytes_are_kept_as_may_be(monkeypatch):
     monkeypatch.setattr(prepared, "_KEPT_BYTES", 100)
+    monkeypatch.setattr(prepared, "_OBJECT_BYTES", 10)
     kept, calls = KeptKernels(), []
 
-    def get(key, size=40, memory=1 << 30):
+    def get(key, size=30, memory=1 << 30):
         def make():
             calls.append(key)
             return key
@@ -112,8 +113,8 @@ def test_as_many_bytes_are_kept_as_may_be(monkeypatch):
     get("b")
     assert (calls, kept.nbytes) == (["a", "b", "c"], 80)
     get("a")
-    get("large", size=101)
-    get("large", size=101)
+    get("large", size=91)
+    get("large", size=91)
     assert (calls[3:], kept.nbytes) == (["a", "large", "large"], 80)
     get("d", memory=64 * 40)  # of little memory a share
     assert kept.nbytes == 40
