@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Generator
 
@@ -12,6 +13,8 @@ from patchsim.geometry.tiles import Tile
 # Windows of a block that are evaluated by themselves. With a kernel of 64x64 one takes 1 to 10
 # microseconds, and all 4096 of the block together take about a millisecond.
 SINGLES = 128
+# Pixels of the windows that are evaluated in the time of a call, about 60 microseconds.
+_CALL_PIXELS = 1 << 16
 # Windows that are evaluated before all blocks are checked for contenders, which takes as long as
 # some hundred windows.
 _MANY = 512
@@ -23,14 +26,16 @@ EvaluateBlocks = Callable[[list[Tile]], Generator[tuple[Tile, Bounds], None, Non
 class EvaluatedBlocks:
     """The blocks that were evaluated as a whole, and the windows of others that were asked for.
 
-    Attributes
+    Parameters
     ----------
     evaluate : list of Tile -> (Tile, Bounds)
         Scores blocks.
+    kernel : (height, width)
     """
 
-    def __init__(self, evaluate: EvaluateBlocks) -> None:
+    def __init__(self, evaluate: EvaluateBlocks, kernel: tuple[int, int]) -> None:
         self.evaluate = evaluate
+        self._call = _CALL_PIXELS // math.prod(kernel)  # windows
         self._until_check = _MANY  # windows before all blocks are checked again
         self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows, by their block
         self._done: set[tuple[int, int]] = set()  # the corners of blocks
@@ -50,12 +55,12 @@ class EvaluatedBlocks:
         self._until_check = _MANY if has_evaluated else 4 * _MANY
 
     def is_due(self, corner: tuple[int, int]) -> bool:
-        """Return whether so many windows of a block were asked for that all are to be scored."""
+        """Return whether windows of a block took so much time that all are to be scored."""
         return self._requests[corner] >= SINGLES
 
     def count(self, corner: tuple[int, int], windows: int) -> None:
-        """Note that windows of a block were evaluated by themselves."""
-        self._requests[corner] += windows
+        """Note that windows of a block were evaluated by themselves, in one call."""
+        self._requests[corner] += windows + self._call
         self._until_check -= windows
 
     def left(self, blocks: list[Tile]) -> list[Tile]:

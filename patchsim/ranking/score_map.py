@@ -75,7 +75,7 @@ class ScoreMap:
         self._begins_exact = False  # whether scores that were put are exact
         self._lock = Lock()
         self._exact = exact
-        self._blocks = None if evaluate_blocks is None else EvaluatedBlocks(evaluate_blocks)
+        self._blocks = None if evaluate_blocks is None else EvaluatedBlocks(evaluate_blocks, kernel)
         self._queue: CellQueue | None = None  # once the best window is asked for
 
     @staticmethod
