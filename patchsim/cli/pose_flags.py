@@ -14,8 +14,8 @@ Scales = Annotated[
     typer.Option(
         metavar="LIST|LO:HI[:STEP]",
         help="Search the kernel at these scales: a list 0.5,1,2 as it is, or all of a range 0.5:2."
-        " 1.25x1 in a list is width and height apart. A step, as in 0.5:2:0.1, is for"
-        " --exhaustive; otherwise what lies between is searched, too.",
+        " 1.25x1 in a list is width and height apart. A step, as in 0.5:2:0.1, is the"
+        " coarsest spacing that a search may begin with.",
     ),
 ]
 Angles = Annotated[

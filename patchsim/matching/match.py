@@ -234,8 +234,8 @@ def match(
         both directions. Scaled and turned poses have both in any case.
     scales, angles : str, number or sequence of numbers or pairs, optional
         The kernel is also searched scaled and turned, every scale with every angle. All values of a
-        range ``"0.5:2"`` are searched; a step, as in ``"0.5:2:0.1"``, is for `exhaustive`, and
-        otherwise what lies between is searched, too. Those of a list ``"0.5,1,2"`` are searched as
+        range ``"0.5:2"`` are searched; a step, as in ``"0.5:2:0.1"``, is the coarsest spacing
+        that a search over several scales begins with. Those of a list ``"0.5,1,2"`` are searched as
         they are; a list of scales may have pairs, (y, x) along the kernel's height and width,
         ``"1.25x1"`` with x first in a text. Angles are degrees, counter-clockwise as seen;
         ``"any"`` is ``"0:360"``. Without the scale 1 or the angle 0 in them the kernel is not

@@ -103,6 +103,7 @@ def first_look_at(
             kernels[level],
             limits.angles,
             scales,
+            limits.spacings,
             is_cyclic=limits.is_cyclic,
             listed=limits.listed,
         )

@@ -63,13 +63,8 @@ class Grid:
 
 
 def spread(low: float, high: float, spacing: float, *, is_cyclic: bool = False) -> Floats:
-    """Return values so that all from low to high lie half a spacing from one at most.
-
-    A whole turn has an even number, because two angles half a turn apart take less than others: the
-    kernel covers the same pixels.
-    """
+    """Return values so that all from low to high lie half a spacing from one at most."""
     count = max(1, math.ceil((high - low) / spacing))
-    count += count % 2 if is_cyclic else 0
     first = 0.0 if is_cyclic else 0.5
     steps = np.arange(count, dtype=np.float64) + first
     values: Floats = low + steps * ((high - low) / count)
@@ -80,11 +75,12 @@ def grid_of(
     kernel: KernelPlane,
     angles: tuple[float, float],
     scales: tuple[float, float],
+    spacings: tuple[float, float] = (math.inf, math.inf),
     *,
     is_cyclic: bool,
     listed: tuple[float, ...] = (),
 ) -> Grid:
-    """Return the grid over ranges (low, high) of radians and log scales.
+    """Return the grid over ranges (low, high) of radians and log scales, with spacings at most.
 
     Listed angles, in degrees, take the place of those of the range; `listed_angles.climbed` leads
     to those that are left out.
@@ -94,8 +90,8 @@ def grid_of(
     return Grid(
         thinned(np.radians(listed), spacing)
         if listed
-        else spread(*angles, spacing, is_cyclic=is_cyclic),
-        spread(*scales, spacing),
+        else spread(*angles, min(spacing, spacings[0]), is_cyclic=is_cyclic),
+        spread(*scales, min(spacing, spacings[1])),
         is_cyclic,
     )
 

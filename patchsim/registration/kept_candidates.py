@@ -49,10 +49,12 @@ class Limits:
     ----------
     angles, scales : (low, high)
         In radians, and logs.
+    spacings : (float, float)
+        Of angles and scales in the first look, at most.
     listed : tuple of float
         The only angles, in degrees, where there are several; empty for all between the ends.
-    fixed_angle, fixed_scale : float, optional
-        In degrees, and the scale, if there is one of it.
+    fixed : (float or None, float or None)
+        The angle, in degrees, and the scale, if there is one of it.
     is_cyclic : bool
         Whether the angles are a whole turn.
     metric : str
@@ -72,9 +74,9 @@ class Limits:
 
     angles: tuple[float, float]
     scales: tuple[float, float]
+    spacings: tuple[float, float]
     listed: tuple[float, ...]
-    fixed_angle: float | None
-    fixed_scale: float | None
+    fixed: tuple[float | None, float | None]
     is_cyclic: bool
     metric: str
     bounds: tuple[float, float, float, float]

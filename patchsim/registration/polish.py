@@ -108,7 +108,7 @@ class Polish:
         if self.limits.listed:
             listed = np.array(self.limits.listed)
             told[:, 2] = listed[np.abs(told[:, 2, None] - listed).argmin(1)]
-        for column, fixed in ((2, self.limits.fixed_angle), (3, self.limits.fixed_scale)):
+        for column, fixed in enumerate(self.limits.fixed, 2):
             if fixed is not None:
                 told[:, column] = fixed
         return told

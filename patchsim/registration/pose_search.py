@@ -34,11 +34,15 @@ class Range:
         Equal if there is one value. Angles that reach over 360 degrees are a whole turn.
     values : tuple of float
         Angles between `low` and `high` that alone are searched; empty for all. Scales have none.
+    step : float, optional
+        The coarsest spacing allowed in the first look where scales are a range; without one the
+        kernel tells it.
     """
 
     low: float
     high: float
     values: tuple[float, ...] = ()
+    step: float | None = None
 
 
 class PoseSearch:
@@ -228,9 +232,19 @@ def _limits_of(
     return Limits(
         angles=(math.radians(angles.low), math.radians(angles.high)),
         scales=(math.log(scales.low), math.log(scales.high)),
+        # At one scale a step finer than the kernel can tell finds no more. Neighbours of a range of
+        # scales lie farthest apart at its low end.
+        spacings=(
+            math.inf if angles.step is None else math.radians(angles.step),
+            math.inf if scales.step is None else scales.step / scales.low,
+        )
+        if scales.low < scales.high
+        else (math.inf, math.inf),
         listed=angles.values,
-        fixed_angle=angles.low if angles.low == angles.high else None,
-        fixed_scale=scales.low if scales.low == scales.high else None,
+        fixed=(
+            angles.low if angles.low == angles.high else None,
+            scales.low if scales.low == scales.high else None,
+        ),
         is_cyclic=angles.high - angles.low >= 360 and not angles.values,
         metric=metric,
         bounds=bounds,

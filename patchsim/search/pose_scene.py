@@ -210,7 +210,7 @@ class PoseScene:
 
 def _angles(axis: Axis) -> Range:
     several = () if axis.is_range or len(axis.values) == 1 else axis.values
-    return Range(*axis.span, several)
+    return Range(*axis.span, several, axis.step)
 
 
 def pose_scenes(

@@ -105,7 +105,7 @@ def _scales(axis: Axis, size: tuple[int, int]) -> list[Range]:
     smallest = math.sqrt(min(jobs.LEAST_PIXELS, pixels) / pixels)
     if axis.is_range:
         low, high = axis.span
-        return [Range(max(low, smallest), high)] if high >= smallest else []
+        return [Range(max(low, smallest), high, step=axis.step)] if high >= smallest else []
     return [
         Range(scale, scale)
         for scale in axis.values

@@ -26,8 +26,9 @@ def polish_of(picture, pixels, metric="zncc"):
     """The last steps for a kernel at any angle and scales from 0.6 to 1.6."""
     kernel, planes = Kernel(pixels), Planes(picture, None)
     limits = Limits(
-        angles=(0.0, 2 * math.pi), scales=(math.log(0.6), math.log(1.6)), listed=(),
-        fixed_angle=None, fixed_scale=None, is_cyclic=True, metric=metric,
+        angles=(0.0, 2 * math.pi), scales=(math.log(0.6), math.log(1.6)),
+        spacings=(math.inf, math.inf), listed=(),
+        fixed=(None, None), is_cyclic=True, metric=metric,
         bounds=(0.0, 0.0, *picture.shape[:2]), threshold=0.8, most=None, overlap=0.3, rivals=0,
         band_bytes=1 << 20,
     )  # fmt: skip

@@ -50,16 +50,12 @@ def test_a_planted_kernel_is_found_between_the_steps(
     assert turned_by(best.angle, angle) < 0.3
 
 
-def test_a_step_changes_neither_what_is_found_nor_where(astronaut, coffee):
+def test_at_one_scale_a_step_changes_neither_what_is_found_nor_where(astronaut, coffee):
     kernel = astronaut[90:120, 200:235]
     scene = planted(coffee[:200, :300], kernel, 1.1, 47.3, (120.4, 90.2))
     found = [
-        patchsim.match(scene, kernel, scales=scales, angles=angles, metric="zncc", top=2)
-        for scales, angles in (
-            ("0.9:1.3", "any"),
-            ("0.9:1.3:0.02", "0:360:1"),
-            ("0.9:1.3:0.4", "0:360:120"),
-        )
+        patchsim.match(scene, kernel, scales=1.1, angles=angles, metric="zncc", top=2)
+        for angles in ("any", "0:360:1", "0:360:120")
     ]
     assert near(found[0].best, (120.4, 90.2)) < 0.15
     for other in found[1:]:
