@@ -540,6 +540,46 @@ def test_what_stands_out_leaves_its_roundings_elsewhere(kind, size, side, folds,
         assert (np.abs(bounds.map - truth) <= cell_errors(bounds) / 1.5).all()
 
 
+@pytest.mark.usefixtures("variant")
+def test_the_bound_of_folded_products_holds_where_rows_of_a_kernel_are_alike(monkeypatch):
+    """One frequency stands out, of a kernel each of whose rows is there twice.
+
+    The stated error is made of the pixels' norm, the root mean square of the products, the largest
+    frequency of the products and the largest product (`pair` in _correlation_tile.h). All but the
+    bound of the frequency are worked out here, and so is the frequency itself.
+    """
+    side, (height, width) = 128, (64, 32)
+    cut_like(monkeypatch, (1, 1), (2 * side, side), 2)
+    # A quarter of a turn each row: w of _correlation_folded.h is -i, and 2 |Z| |e| times
+    # sqrt(3 + sqrt(5)) is reached if even and odd rows have these amplitudes.
+    rows, cols = np.indices((side, side))
+    wave = np.cos(2 * np.pi * (3 * rows / 4 + 5 * cols / side))
+    image = np.empty((2 * side, side, 1), np.uint8)
+    image[::2, :, 0], image[1::2, :, 0] = (np.rint(127 + 126 * a * wave) for a in (0.851, 0.526))
+    kernel = (
+        np.rint(127 + 100 * wave[: height // 2, :width]).astype(np.uint8).repeat(2, 0)[..., None]
+    )
+    bounds = found(image, kernel, "zncc", tolerance=1e6)
+
+    less = np.floor(image[::8].mean() + 0.5)
+    pixels, taps = image[..., 0] - less, kernel[..., 0] - kernel.mean()
+    spectra = np.fft.fft2(pixels) * np.conj(np.fft.fft2(taps, pixels.shape))
+    products = np.fft.ifft2(spectra).real
+    folded = np.fft.fft2(products[::2] + 1j * products[1::2]) / side**2
+    norms = np.sqrt((pixels**2).sum() * (taps**2).sum()) / side
+    # Before its last stage, which adds side / 16 values, the way back has [k1, n0] of y and x.
+    stages = np.fft.ifft(np.fft.ifft(folded.reshape(16, side // 16, side), axis=0), axis=2)
+    energies = (np.abs(stages * 16 * side) ** 2).sum(1)
+    largest = np.sqrt(side // 16 * energies.max())
+    peak = np.abs(folded).max()
+    least = norms + np.sqrt((np.abs(folded) ** 2).sum()) + (peak + largest) / 2
+    _, spread = exact_zncc(image, kernel)
+    count, own = kernel.size, kernel.size * (taps**2).sum()
+    stated = (bounds.blocks.errors[0, 0] - 2.0**-21) * np.sqrt(spread[:64, :64].min() * own) / count
+    units = stated / (16 * 2.0**-24)
+    assert units >= least * (1 - 1e-4)
+
+
 def exact_zncc(image, kernel):
     """Scores of bytes by integers, and n E - S^2, from prefix sums and a transform in float64."""
     height, width, _ = kernel.shape
