@@ -43,7 +43,7 @@ _FINE_CONTRAST, _MOST_PRODUCTS = 0.35, 5e9
 # in pixels at a corner.
 _SCALE_SLACK = 0.05  # of the log of a scale, beyond an octave or a range, above full size
 _STEPS, _ENOUGH = (6, 4, 10), (0.05, 0.05, 0.001)
-# Pixels of a kernel that are worth a thread, about half a millisecond.
+# Pixels of a kernel that are worth a thread, about half a millisecond; for less it saves no time.
 _SHARE = 200_000
 # A pose so near the end of an octave, in the log of the scale, was held back by it.
 _AT_END = 1e-6
@@ -306,10 +306,7 @@ def refine(
 
 
 def share_of(poses: int, pixels: int, threads: int) -> int:
-    """Return how many poses, each of which reads so many pixels, a thread takes at a time.
-
-    A thread that is started for less work than `_SHARE` saves no time.
-    """
+    """Return how many poses, each of which reads so many pixels, a thread takes at a time."""
     if threads == 1:
         return poses
     return max(1, math.ceil(poses / (4 * threads)), math.ceil(_SHARE / max(pixels, 1)))
