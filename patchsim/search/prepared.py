@@ -21,7 +21,7 @@ _Value = TypeVar("_Value")
 # memory that a search may take. Those of small pictures are small, and of others preparing a kernel
 # takes a small part of the time.
 _KEPT_BYTES, _KEPT_SHARE = 16 << 20, 1 / 64
-# What Python's objects of a prepared kernel take: its key, problems, closures.
+# Bytes of the Python objects that hold a prepared kernel: its key, problems, closures.
 _OBJECT_BYTES = 2048
 
 

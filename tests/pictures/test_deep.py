@@ -186,7 +186,7 @@ def test_the_first_of_several_pages(tiff, rng):
     ("shape", "dtype", "options", "says"),
     [
         ((6, 9, 4), "u2", {"photometric": "separated"}, "colours SEPARATED in 16 bits"),
-        ((16, 16, 3), "u2", {"photometric": "rgb", "compression": "jpeg2000"}, "by JPEG2000,"),
+        ((16, 16, 3), "u2", {"photometric": "rgb", "compression": "png"}, "by PNG,"),
         ((6, 9), "u8", {}, "an array of uint64"),
         ((6, 9), "c8", {}, "an array of complex64"),
         ((5, 16, 16), "u1", {"volumetric": True, "tile": (1, 16, 16)}, "a volume of 5 slices"),
