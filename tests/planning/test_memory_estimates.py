@@ -41,6 +41,13 @@ MEMORY = 1 << 30
 DTYPES = ("uint8", "uint16", "float32")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_heap():
+    """Spare the collections before each measurement what earlier modules left, such as torch."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def numpy_peak():
     """Measure what NumPy and Python allocate; the result is in `bytes` afterwards."""
