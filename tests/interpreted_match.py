@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from helpers.interpreter import hasten
 from PIL import Image
 
 os.environ["TRITON_INTERPRET"] = "1"
@@ -60,4 +61,5 @@ def main():
 
 
 if __name__ == "__main__":
+    hasten()
     main()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from helpers import ENVIRONMENT
+from helpers import ENVIRONMENT, interpreter
 from helpers.compiled import loops, spilled
 from helpers.interpreter import interpreted
 
@@ -164,7 +164,6 @@ def test_floats_past_float32(rng):
 
 def test_several_images_and_kernels_in_one_launch(tmp_path):
     code = (
-        "import os; os.environ['TRITON_INTERPRET'] = '1'\n"
         "import torch\n"
         "from patchsim.engines import unfold_tensors\n"
         "from patchsim.engines.cuda import config, launch, planes\n"
@@ -181,7 +180,7 @@ def test_several_images_and_kernels_in_one_launch(tmp_path):
         "        true = unfold_tensors.difference_sums(images, kernels[k], (1, 1), 1 << 20)\n"
         "        assert torch.equal(found[:, k], true)\n"
     )
-    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, cwd=tmp_path)
+    interpreter.run(code, tmp_path)
 
 
 def test_whole_searches_find_what_the_cpu_finds(tmp_path):

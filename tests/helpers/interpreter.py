@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from helpers import ENVIRONMENT
@@ -25,6 +26,16 @@ def interpreted(script, cases):
     return _servers[script].answer(cases)
 
 
+def run(code, folder):
+    """Run code in a process of its own where Triton interprets."""
+    start = (
+        "import os, sys; os.environ['TRITON_INTERPRET'] = '1'\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from helpers import interpreter; interpreter.hasten()\n"
+    )
+    subprocess.run([sys.executable, "-c", start + code], env=ENVIRONMENT, check=True, cwd=folder)
+
+
 def close_all():
     while _servers:
         _servers.popitem()[1].close()
@@ -32,7 +43,7 @@ def close_all():
 
 def serve(answer):
     """Answer pickled cases from stdin on stdout until stdin ends."""
-    replace_builtins_once()
+    hasten()
     while True:
         try:
             cases = pickle.load(sys.stdin.buffer)
@@ -42,15 +53,17 @@ def serve(answer):
         sys.stdout.buffer.flush()
 
 
-def replace_builtins_once():
-    """Let the interpreter replace Triton's built-ins once for the device functions of a module.
+def hasten():
+    """Leave out of the interpreter's work what has no effect.
 
-    By itself it looks for them at every call, which takes a quarter of its time. What it replaces
-    for a device function it never restores.
+    By itself it looks for Triton's built-ins at every call, which takes a quarter of its time, and
+    never restores what it replaces for a device function: here it replaces once for a module. It
+    also computes each sum and product of integers again in 64 bits, for an assertion that it makes
+    only if it debugs, and a table of types for each value.
     """
     from triton.runtime import interpreter
 
-    done = set()
+    done, dtypes, dtype_of = set(), {}, interpreter._get_np_dtype
 
     def called(function, *arguments, **options):
         if function.fn.__module__ not in done:
@@ -58,7 +71,16 @@ def replace_builtins_once():
             done.add(function.fn.__module__)
         return function.rewrite()(*arguments, **options)
 
+    def dtype_kept(kind):
+        if kind.name not in dtypes:
+            dtypes[kind.name] = dtype_of(kind)
+        return dtypes[kind.name]
+
     interpreter.InterpretedFunction.__call__ = called
+    builder = interpreter.interpreter_builder
+    assert not builder.options.debug
+    builder.options = replace(builder.options, sanitize_overflow=False)
+    interpreter._get_np_dtype = dtype_kept
 
 
 class _Server:

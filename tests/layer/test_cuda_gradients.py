@@ -5,14 +5,13 @@ No card is needed. What a card computes is compared in tests/test_similarity.py 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from helpers import ENVIRONMENT
+from helpers import interpreter
 from helpers.compiled import loops, spilled
 from helpers.interpreter import interpreted
 
@@ -184,7 +183,6 @@ def clean(rng):
 
 def test_gradcheck_through_the_operator(tmp_path):
     code = (
-        "import os; os.environ['TRITON_INTERPRET'] = '1'\n"
         "import torch\n"
         "from patchsim import similarity_map\n"
         "from patchsim.layer import operators\n"
@@ -204,7 +202,7 @@ def test_gradcheck_through_the_operator(tmp_path):
         "    assert torch.equal(sums[0].double(), true), dtype\n"
         "    assert sums.is_floating_point() == dtype.is_floating_point\n"
     )
-    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, cwd=tmp_path)
+    interpreter.run(code, tmp_path)
 
 
 def test_nothing_is_timed_where_results_must_repeat(monkeypatch):
