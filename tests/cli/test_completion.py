@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import pty
 import re
@@ -28,13 +29,38 @@ BIN = Path(sys.executable).parent
 SHELL = {**ENVIRONMENT, "PATH": f"{BIN}{os.pathsep}{ENVIRONMENT['PATH']}"}
 
 
-def answered(shell, line, word=""):
+@pytest.fixture
+def answered(monkeypatch, capfd):
     """What the command prints for the line typed so far, and its exit code; 1 asks for a file."""
-    asked = {"_PATCHSIM_COMPLETE": shell, "_PATCHSIM_LINE": line, "_PATCHSIM_WORD": word}
-    process = patchsim(env={**ENVIRONMENT, **asked})
-    out, err = process.communicate(timeout=60)
-    assert err == ""
-    return out, process.returncode
+
+    def answer(shell, line, word=""):
+        for name, value in (("COMPLETE", shell), ("LINE", line), ("WORD", word)):
+            monkeypatch.setenv(f"_PATCHSIM_{name}", value)
+        code = completion.answer(app)
+        out, err = capfd.readouterr()
+        assert err == ""
+        return out, code
+
+    return answer
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    """Return the home folder of a shell: with the completion installed, and files to complete."""
+
+    @functools.cache
+    def made(shell):
+        if shutil.which(shell) is None:
+            pytest.skip(f"{shell} is not installed")
+        home = tmp_path_factory.mktemp(shell)
+        install(shell, home)
+        names = ("found.png", "pict.PNG", "pict.txt", "sheets.csv", "notes.bin")
+        for name in (*names, "a big picture.png"):
+            (home / name).touch()
+        (home / "shots").mkdir()
+        return home
+
+    return made
 
 
 def values(line):
@@ -71,11 +97,11 @@ def test_the_values_of_an_option_are_completed(command, option, words):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_beginning_of_a_word_narrows_the_values(shell):
+def test_the_beginning_of_a_word_narrows_the_values(shell, answered):
     assert answered(shell, "patchsim match a.png b.png --metric z", "z") == ("zncc\n", 0)
 
 
-def test_each_shell_gets_the_part_of_a_word_that_it_completes():
+def test_each_shell_gets_the_part_of_a_word_that_it_completes(answered):
     line = "patchsim match a.png b.png --metric=z"
     assert answered("bash", line, "z") == ("zncc\n", 0)  # behind = in COMP_WORDBREAKS
     assert answered("bash", line, "--metric=z") == ("--metric=zncc\n", 0)  # = is not in it
@@ -136,7 +162,7 @@ def test_files_are_left_to_the_shell(line, files):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_exit_code_asks_for_a_file(shell):
+def test_the_exit_code_asks_for_a_file(shell, answered):
     assert answered(shell, "patchsim match --overlay ex") == ("", 1)
     out, code = answered(shell, "patchsim match ex")
     assert code == 4
@@ -317,14 +343,8 @@ class Shell:
     ],
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_first_tab_in_a_new_shell(shell, typed, shown, tmp_path):
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    install(shell, tmp_path)
-    for name in ("found.png", "pict.PNG", "pict.txt", "sheets.csv", "notes.bin"):
-        (tmp_path / name).touch()
-    (tmp_path / "shots").mkdir()
-    terminal = Shell(shell, tmp_path)
+def test_the_first_tab_in_a_new_shell(shell, typed, shown, homes):
+    terminal = Shell(shell, homes(shell))
     try:
         terminal.type('echo re""ady\n', "ready")
         typed_part, _, rest = typed.rpartition(" ")
@@ -336,10 +356,8 @@ def test_the_first_tab_in_a_new_shell(shell, typed, shown, tmp_path):
         terminal.close()
 
 
-def test_a_name_with_spaces_in_a_real_bash(tmp_path):
-    install("bash", tmp_path)
-    (tmp_path / "a big picture.png").touch()
-    terminal = Shell("bash", tmp_path)
+def test_a_name_with_spaces_in_a_real_bash(homes):
+    terminal = Shell("bash", homes("bash"))
     try:
         terminal.type('echo re""ady\n', "ready\r\n")
         shown = terminal.type("patchsim match a\\ b\t", "picture.png")
