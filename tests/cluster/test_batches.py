@@ -65,13 +65,13 @@ def test_results_are_those_of_one_process_in_order(cluster, folder, kernel, monk
     assert shown.display.thumbnail(shown, 20).size == (20, 15)
 
 
-def test_the_command_prints_the_same_lines_and_goes_on(run, folder, kernel, save):
+def test_the_command_prints_the_same_lines_and_goes_on(run, scheduler, folder, kernel, save):
     save("kernel.png", kernel)
     words = ("scan", "scans", "-k", "kernel.png", "--top", "2")
     assert run(*words, "--cluster", "local:2") == run(*words)
-    code = run(*words, "--resume", "spread.jsonl", "--cluster", "local:1")[0]
+    code = run(*words, "--resume", "spread.jsonl", "--cluster", scheduler)[0]
     (folder / "99.png").write_bytes((folder / "01.png").read_bytes())
-    again = run(*words, "--resume", "spread.jsonl", "--cluster", "local:1")
+    again = run(*words, "--resume", "spread.jsonl", "--cluster", scheduler)
     assert (code, again[0]) == (0, 0)
     assert "12 results were there, 1 were added" in again[2]
     run(*words, "--resume", "alone.jsonl")

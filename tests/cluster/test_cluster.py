@@ -24,7 +24,7 @@ from helpers.clusters import Ends, has_worker_processes, killing, worker_process
 from PIL import Image
 
 import patchsim
-from patchsim.cluster import link, on_worker, tasks, work
+from patchsim.cluster import link, on_worker, submitted, tasks, work
 from patchsim.errors import InputError, MachineError
 from patchsim.files.stamps import Stamp
 from patchsim.pictures import streams
@@ -248,7 +248,7 @@ def slow_task():
 
 def test_a_task_may_take_longer_than_the_patience_while_its_worker_lives(cluster, monkeypatch):
     monkeypatch.setattr(tasks, "PATIENCE", 0.1)
-    slow = [work.Band((0,), top, 1500) for top in range(6)]  # more than there are workers
+    slow = [work.Band((0,), top, 500) for top in range(6)]  # more than there are workers
     source, there = Given(slow), cluster._connected()
     done = list(tasks.Run(there, slow_task(), b"", "key", source).results())
     assert sorted(done) == [(band, "late") for band in slow]
@@ -259,11 +259,11 @@ def test_a_task_that_runs_for_long_is_told_once_with_its_worker(cluster, monkeyp
     monkeypatch.setattr(tasks, "LONG_SECONDS", 1.0)
     there, told = cluster._connected(), []
     monkeypatch.setattr(there, "tell", told.append)
-    todo = [work.Band((0,), 64, 3000)] + [work.Band((0,), top, 100) for top in range(0, 1280, 64)]
+    todo = [work.Band((0,), 64, 1900)] + [work.Band((0,), top, 100) for top in range(0, 1280, 64)]
     done = list(tasks.Run(there, slow_task(), b"", "key", Given(todo)).results())
     assert sorted(done) == sorted((band, "late") for band in todo)
     (text,) = told
-    start = re.escape("has been at rows 64 to 3063 of the scores since ")
+    start = re.escape("has been at rows 64 to 1963 of the scores since ")
     host = re.match(rf"the worker at (\S+) {start}\d\d:\d\d:\d\d, for more than 1 s", text)
     assert host
     assert f"tcp://{host[1]}" in there._known
@@ -311,35 +311,35 @@ def scheduler(*, workers=1):
 
 
 @contextlib.contextmanager
-def stopped(process, seconds):
-    """Stop a process for some seconds, in which it answers nothing and keeps its connections."""
+def stopped(process):
+    """Stop a process, which answers nothing meanwhile and keeps its connections."""
     process.send_signal(signal.SIGSTOP)
-    timer = threading.Timer(seconds, process.send_signal, [signal.SIGCONT])
-    timer.start()
     try:
         yield
     finally:
-        timer.join()
+        process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process for a while")
 def test_a_scheduler_that_is_busy_for_long_is_waited_for(large, monkeypatch):
     monkeypatch.setattr(link, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(submitted, "CLOSE_SECONDS", 0.2)  # tasks are cancelled while it is stopped
     path, kernel = large
     told = []
 
     class Watcher(patchsim.Observer):
         def notice(self, text):
             told.append(text)
+            threading.Timer(0.7, there.send_signal, [signal.SIGCONT]).start()  # asked three times
 
     with scheduler() as (there, address), patchsim.Cluster(address, observer=Watcher()) as opened:
         opened.connect()
-        with stopped(there, 1.5):
+        with stopped(there):
             report = patchsim.match(path, kernel, top=3, cluster=opened)
         assert answer(report) == answer(patchsim.match(path, kernel, top=3))
         assert ["is busy; waiting" in text for text in told] == [True]
         monkeypatch.setattr(link, "BUSY_SECONDS", 0.5)
-        with stopped(there, 2.5), pytest.raises(MachineError, match="has not answered for"):
+        with stopped(there), pytest.raises(MachineError, match="has not answered for"):
             patchsim.match(path, kernel, cluster=opened)
 
 
@@ -576,6 +576,7 @@ def test_a_scheduler_without_workers_is_waited_for_and_then_an_error(picture, ke
 
 
 def test_a_scheduler_that_is_lost_is_an_error(large, monkeypatch):
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.5)  # which Dask may spend on connecting again
     monkeypatch.setattr(tasks, "_POLL", 0.1)
     path, kernel = large
     with scheduler() as (there, address), patchsim.Cluster(address) as opened:
