@@ -98,9 +98,7 @@ def test_a_killed_run_is_gone_on_with(files, tmp_path):
     assert not (tmp_path / "m.zarr.partial").exists()
 
 
-@settings(deadline=None, max_examples=40)
-@given(data=st.data())
-def test_resumed_maps_are_those_of_one_run(data):
+def check_resumed(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 20), "seed"))
     size = data.draw(st.tuples(st.integers(12, 200), st.integers(12, 200)), "size")
     image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -147,6 +145,19 @@ def test_resumed_maps_are_those_of_one_run(data):
         for one, other in zip(report.kernels, expected.kernels, strict=True):
             assert (read(one.map) == read(other.map)).all()
         os.chdir("/")
+
+
+@settings(deadline=None, max_examples=12)
+@given(data=st.data())
+def test_resumed_maps_are_those_of_one_run(data):
+    check_resumed(data)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=80)
+@given(data=st.data())
+def test_more_resumed_maps_are_those_of_one_run(data):
+    check_resumed(data)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -226,7 +226,8 @@ def _write_science(folder, deep, small):
         )  # fmt: skip
 
 
-def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
+@pytest.mark.parametrize("copies", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng, copies):
     """Over damaged files of every kind, which a seeded mutator makes."""
     deep = rng.integers(0, 65536, (24, 32, 3), dtype=np.uint16)
     (tmp_path / "deep.png").write_bytes(interlaced(deep))
@@ -252,7 +253,7 @@ def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng):
     names = []
     for file in files:
         whole = file.read_bytes()
-        for copy in range(15):
+        for copy in range(copies):
             content = bytearray(whole)
             # A third of the copies are damaged near their beginning.
             end = len(content) if copy % 3 else min(600, len(content))
