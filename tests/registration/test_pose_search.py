@@ -289,12 +289,10 @@ def test_a_square_is_told_once():
 
 
 @pytest.mark.parametrize("metric", ["zncc", "ncc", "ssd", "sad"])
-@pytest.mark.parametrize(
-    "shape", [(4, 4), (1, 1), (1, 12), (3, 40), (12, 100), (60, 110), (59, 109)]
-)
+@pytest.mark.parametrize("shape", [(4, 4), (1, 1), (1, 12), (3, 30), (10, 60), (40, 67), (39, 66)])
 def test_awkward_kernels_end(metric, shape):
     rng = np.random.default_rng(1)
-    image = ndimage.gaussian_filter(rng.random((60, 110, 1)), (1, 1, 0))
+    image = ndimage.gaussian_filter(rng.random((40, 67, 1)), (1, 1, 0))
     image = np.rint(255 * (image - image.min()) / np.ptp(image)).astype(np.uint8)
     kernel = Kernel(image[: shape[0], : shape[1]].copy())
     for scales, angles in ((ONCE, Range(0, 0)), (Range(0.8, 1.2), ANY)):
