@@ -11,6 +11,7 @@ PACKAGE = Path(patchsim.__file__).parent
 LINES_OF_A_MODULE = 350
 LINES_OF_A_FUNCTION = 60
 ATTRIBUTES = 13
+ARGUMENTS_BY_PLACE = 8
 # Records with more: what users see flat, as the arguments of a command, the options of a search or
 # the fields of a result, and what engines are told of one kernel and one image.
 FIELDS = {
@@ -98,3 +99,15 @@ def test_records_with_many_fields_are_named_and_do_not_grow():
     }
     assert len(counts) > 50
     assert {name: count for name, count in counts.items() if count > ATTRIBUTES} == FIELDS
+
+
+def test_calls_give_many_arguments_by_name():
+    """The C, Triton and Python functions that take many are called by keyword."""
+    counts = {
+        f"{path}:{node.lineno} {ast.unparse(node.func)}": len(node.args)
+        for path, _, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) != "struct.pack"
+    }
+    assert max(counts.values()) > ARGUMENTS_BY_PLACE - 2  # they are counted
+    assert {call: count for call, count in counts.items() if count > ARGUMENTS_BY_PLACE} == {}

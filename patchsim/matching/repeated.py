@@ -161,17 +161,17 @@ class Repeated(NamedTuple):
             is_one_tile = is_whole and engine.can_bound_blocks(plan.problem)
         prepared = PreparedKernels(kept)
         return cls(
-            kind,
-            options,
-            kernels,
-            replace(scene, image=_NO_PIXELS, drawn=(_NO_PIXELS, *scene.drawn[1:])),
-            replace(job, pixels=_NO_PIXELS),
-            outputs,
-            kept,
-            prepared.alone(plan, job.kernel) if is_one_tile else None,
-            prepared.exact_score(plan, job.kernel),
-            BestAlone.of(report, job, options, keeps_map=kind.keeps_map),
-            _has_offset(kernel.pixels, kernel.pixels, options.metric),
+            kind=kind,
+            options=options,
+            kernels=kernels,
+            scene=replace(scene, image=_NO_PIXELS, drawn=(_NO_PIXELS, *scene.drawn[1:])),
+            job=replace(job, pixels=_NO_PIXELS),
+            outputs=outputs,
+            kept=kept,
+            scorer=prepared.alone(plan, job.kernel) if is_one_tile else None,
+            exact=prepared.exact_score(plan, job.kernel),
+            alone=BestAlone.of(report, job, options, keeps_map=kind.keeps_map),
+            can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
         )
 
     def search(self, image: Source, started: float) -> Report | None:

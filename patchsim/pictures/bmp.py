@@ -116,7 +116,10 @@ def _header(stream: BinaryIO) -> _Header | None:
     offset, size = struct.unpack_from("<II", start, 10)
     if size == _OS2_V1:
         width, height, _, bits = struct.unpack_from("<HHHH", start, 18)
-        return _Header(size, width, height, False, bits, _RGB, 0, (0, 0, 0, 0), offset)
+        return _Header(
+            size=size, width=width, height=height, is_top_down=False, bits=bits, compression=_RGB,
+            colors=0, masks=(0, 0, 0, 0), offset=offset,
+        )  # fmt: skip
     if size < 40 or len(start) < _FILE_HEADER + 40:
         return None
     width, height, _, bits, compression = struct.unpack_from("<iiHHI", start, 18)
@@ -125,7 +128,8 @@ def _header(stream: BinaryIO) -> _Header | None:
     if size < _WITH_ALPHA_MASK and compression != _ALPHA_BITFIELDS:
         masks = (*masks[:3], 0)
     return _Header(
-        size, width, abs(height), height < 0, bits, compression, colors, masks, offset
+        size=size, width=width, height=abs(height), is_top_down=height < 0, bits=bits,
+        compression=compression, colors=colors, masks=masks, offset=offset,
     )  # fmt: skip
 
 

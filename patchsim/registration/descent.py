@@ -282,9 +282,10 @@ class Descent:
             low, high = low - slack, high + slack
         is_free = self.limits.is_angle_free, scales[0] < scales[1]
         return Aim(
-            self.metric, self.full, _STEPS[which], _ENOUGH[which], is_last, (True, True, *is_free),
-            (turns[0], low), (turns[1], high), kernel.every(PIXELS),
-            0 if is_first else kernel.every(_ROUGH_PIXELS),
+            metric=self.metric, full=self.full, steps=_STEPS[which], enough=_ENOUGH[which],
+            is_cubic=is_last, free=(True, True, *is_free), low=(turns[0], low),
+            high=(turns[1], high), every=kernel.every(PIXELS),
+            around=0 if is_first else kernel.every(_ROUGH_PIXELS),
         )  # fmt: skip
 
 

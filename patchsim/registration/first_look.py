@@ -121,8 +121,9 @@ def look(
         some_scales = replace(grid, scales=grid.scales[first : first + together])
         before = np.array([first * len(grid.angles), 0, 0])
         for more, scores in _look_in_bands(
-            plane, kernel, some_scales, metric, full, bar, threads, most, rows, radius
-        ):
+            plane, kernel, some_scales, metric=metric, full=full, bar=bar, threads=threads,
+            most=most, rows=rows, radius=radius,
+        ):  # fmt: skip
             places = np.concatenate([places, more + before])
             values = np.concatenate([values, scores])
             if len(values) > 2 * most:
@@ -149,6 +150,7 @@ def _look_in_bands(
     plane: Plane,
     kernel: KernelPlane,
     grid: Grid,
+    *,
     metric: str,
     full: float,
     bar: float,

@@ -261,11 +261,11 @@ class Polish:
         smallest, largest = self.limits.scales
         offset = halvings * math.log(2)
         return Aim(
-            self.metric, self.full, steps, enough, is_cubic,
-            (moves, moves, self.limits.is_angle_free, self.limits.is_scale_free),
-            (-math.inf if self.limits.is_cyclic else low, smallest - offset),
-            (math.inf if self.limits.is_cyclic else high, largest - offset),
-            self.kernels[k].every(PIXELS), 0,
+            metric=self.metric, full=self.full, steps=steps, enough=enough, is_cubic=is_cubic,
+            free=(moves, moves, self.limits.is_angle_free, self.limits.is_scale_free),
+            low=(-math.inf if self.limits.is_cyclic else low, smallest - offset),
+            high=(math.inf if self.limits.is_cyclic else high, largest - offset),
+            every=self.kernels[k].every(PIXELS), around=0,
         )  # fmt: skip
 
 

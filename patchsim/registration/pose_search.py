@@ -194,9 +194,9 @@ class PoseSearch:
 
     def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
         return Polish(
-            self._planes, self._scoring, self._metric, self._full, kernel,
-            KernelPlanes(KernelLevels(kernel, flip), self._planes.unit), flip, limits,
-            self._threads,
+            planes=self._planes, scoring=self._scoring, metric=self._metric, full=self._full,
+            kernel=kernel, kernels=KernelPlanes(KernelLevels(kernel, flip), self._planes.unit),
+            flip=flip, limits=limits, threads=self._threads,
         )  # fmt: skip
 
     def _limits(

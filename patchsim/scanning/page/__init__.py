@@ -225,17 +225,17 @@ def _shown(result: ScanResult, report: Report, number: int) -> _Shown:
     # The best match tells which frame is shown.
     kept = replace(report, matches=tuple(by_score[-1:]), maps=(), plans=())
     return _Shown(
-        result.image,
-        number,
-        view.width,
-        view.height,
-        view.frame,
-        len(by_score),
-        by_score[-1].score if by_score else None,
-        tuple({match.kernel: match.score for match in by_score}.items()),
-        tuple((match.score, _points(match)) for match in boxes),
-        kept if is_file else None,
-        _Thumbnail() if is_file else _thumbnail(report),
+        name=result.image,
+        number=number,
+        width=view.width,
+        height=view.height,
+        frame=view.frame,
+        count=len(by_score),
+        score=by_score[-1].score if by_score else None,
+        kernels=tuple({match.kernel: match.score for match in by_score}.items()),
+        boxes=tuple((match.score, _points(match)) for match in boxes),
+        report=kept if is_file else None,
+        thumbnail=_Thumbnail() if is_file else _thumbnail(report),
     )
 
 
