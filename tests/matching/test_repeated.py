@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -39,15 +40,26 @@ def assert_same(one, other):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("options", [
+DTYPES = [np.uint8, np.uint16, np.float32]
+OPTIONS = [
     {"top": 1, "margin": False}, {"top": 3}, {"threshold": 0.9}, {"threshold": "auto"},
     {"threshold": 1.0, "top": None}, {"stride": (2, 3), "top": 2}, {"tolerance": 0.02},
     {"sort": "reading", "top": 4},
-], ids=str)  # fmt: skip
-@pytest.mark.parametrize("keeps_map", [False, True])
-@pytest.mark.parametrize("threads", [1, 2])
+]  # fmt: skip
+
+
+def cases():
+    """Every combination; the quick tests have one of both numbers of threads with each."""
+    grid = [[*enumerate(values)] for values in (DTYPES, METRICS, OPTIONS, (False, True), (1, 2))]
+    for case in product(*grid):
+        numbers, values = zip(*case, strict=True)
+        marks = [pytest.mark.slow] if sum(numbers) % 2 else []
+        dtype, metric, options, keeps_map, threads = values
+        name = f"{dtype.__name__}-{metric}-{options}-{keeps_map}-{threads}"
+        yield pytest.param(*values, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("dtype", "metric", "options", "keeps_map", "threads"), [*cases()])
 def test_the_next_image_has_the_report_of_a_search_of_its_own(
     dtype, metric, options, keeps_map, threads, astronaut, repetitions
 ):
