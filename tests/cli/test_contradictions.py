@@ -101,8 +101,10 @@ def answer(rng, run, monkeypatch, tmp_path, request):
 @pytest.mark.parametrize(
     ("command", "name"), [(command, name) for command in BASES for name in OPTIONS[command]]
 )
-def test_a_variable_alone_lets_the_command_run_or_is_named(command, name, answer):
+def test_a_variable_alone_lets_the_command_run_or_is_named(command, name, answer, request):
     for value in values_of(command, name):
+        if value == LOCAL:
+            value = request.getfixturevalue("scheduler")
         code, _, err = answer(BASES[command], **{name: value})
         assert code in (0, 1) or f"PATCHSIM_{name.upper()}={value} is set in the environment" in err
         assert "Traceback" not in err or name == "debug"

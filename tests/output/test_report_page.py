@@ -40,11 +40,11 @@ def page_of(path):
     return Page(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def coins(tmp_path):
-    """A page of four matches of different scores, with a map."""
+@pytest.fixture(scope="module")
+def coins(tmp_path_factory):
+    """A page of more than six matches of different scores, with a map."""
     image = skimage.data.coins()
-    path = tmp_path / "coins.html"
+    path = tmp_path_factory.mktemp("coins") / "coins.html"
     report = patchsim.match(
         image, image[37:101, 150:216], metric="zncc", threshold=0.3, map=True, report=path
     )
