@@ -20,6 +20,9 @@ from patchsim.ranking.score_map import ScoreMap
 # The largest score maps of several kernels together. Larger ones take longer to write, and are
 # hardly read again, than it takes to score a few blocks again.
 _LARGEST_SCORE_MAPS = 1 << 28
+# The most that the scores of an image that is read by windows take, whether all are kept or those
+# of open blocks. A share of the memory would let it grow with the image's height.
+_LARGEST_BY_WINDOWS = 1 << 26
 
 
 class Budget(NamedTuple):
@@ -41,7 +44,12 @@ class Budget(NamedTuple):
 
 
 def budget_of(
-    problems: Sequence[Problem], memory: int, *, kept: bool, by_blocks: bool = False
+    problems: Sequence[Problem],
+    memory: int,
+    *,
+    kept: bool,
+    by_blocks: bool = False,
+    by_windows: bool = False,
 ) -> Budget:
     """Choose how scores are kept within a memory, of which tiles take a part.
 
@@ -55,19 +63,24 @@ def budget_of(
     by_blocks : bool
         Of each block its highest possible score alone is kept, even where all scores would fit, as
         where scores are made elsewhere.
+    by_windows : bool
+        The image is read by windows, so that scores take a fixed part of the memory at most.
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     without_map = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes) + _copied(problems)
     most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
+    if by_windows and not kept:
+        most = min(most, _LARGEST_BY_WINDOWS)
     if score_maps <= most and not by_blocks:
         return Budget(score_maps, without_map, None)
     maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
     maxima = sum(BlockMaxima.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     blocks = sum(BlockMaxima.count_blocks(shape) for shape in shapes)
-    cache = min(
-        BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), (memory - maps) // 4)
-    )
+    share = (memory - maps) // 4
+    if by_windows:
+        share = min(share, _LARGEST_BY_WINDOWS)
+    cache = min(BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), share))
     if score_maps <= maxima + cache and not by_blocks:
         return Budget(score_maps, without_map, None)
     return Budget(maxima + cache, without_map, cache)

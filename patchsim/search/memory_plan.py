@@ -135,17 +135,23 @@ class Room(NamedTuple):
             memory=self.options.memory,
         )
         held = self._held(problems) + (0 if maps is None else maps.nbytes)
-        by_blocks = self.by_blocks or marks is not None
         # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
         spare = max(0, self.options.memory - held)
-        score_budget = budget_of(problems, spare, kept=keeps_map, by_blocks=by_blocks)
+        budget = partial(
+            budget_of,
+            problems,
+            kept=keeps_map,
+            by_blocks=self.by_blocks or marks is not None,
+            by_windows=windowed.of(self.scene.image) is not None,
+        )
+        score_budget = budget(spare)
         try:
             made = make(
                 resident=held + score_budget.resident,
                 resident_without_map=held + score_budget.resident_without_map,
             )
         except NoRoomError:
-            score_budget = budget_of(problems, 0, kept=keeps_map, by_blocks=by_blocks)
+            score_budget = budget(0)
             made = make(
                 resident=held + score_budget.resident,
                 resident_without_map=held + score_budget.resident_without_map,

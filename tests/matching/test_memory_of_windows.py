@@ -7,11 +7,16 @@ import re
 import numpy as np
 import pytest
 import zarr
+from helpers.problems import problem
 
 import patchsim
 from patchsim import InputError
+from patchsim.geometry.blocks import BLOCK
 from patchsim.pictures import zarr_source
 from patchsim.pictures.chunk_cache import ChunkCache
+from patchsim.ranking import score_memory
+from patchsim.ranking.block_grid import BlockGrid
+from patchsim.ranking.score_map import ScoreMap
 
 _UNITS = {"kB": 1000, "MB": 1000**2}
 
@@ -106,3 +111,46 @@ def test_a_cache_shrinks_to_its_least_and_is_cleared():
     cache.clear()
     assert cache.get(3)[0] == 3
     assert len(decoded) == 10
+
+
+@pytest.mark.parametrize(
+    "options", [{"metric": "zncc", "top": 9}, {"threshold": "auto"}, {"top": 9}], ids=str
+)
+def test_scores_of_a_tall_image_read_by_windows_are_not_all_kept_however_large_the_memory(
+    picture, store, options, monkeypatch
+):
+    kernel = picture[90:120, 80:110]
+    alone = patchsim.match(picture, kernel, engine="simd", **options)
+    sides = []  # the longer one of each map
+
+    def note(made, is_kept):
+        def noted(self, shape, *args, **keywords):
+            sides.append(max(shape) if is_kept(keywords) else 0)
+            made(self, shape, *args, **keywords)
+
+        return noted
+
+    for kind, is_kept in ((ScoreMap, lambda _: True), (BlockGrid, lambda of: of["keeps_scores"])):
+        monkeypatch.setattr(kind, "__init__", note(kind.__init__, is_kept))
+    most = ScoreMap.estimate_bytes((871, 671))
+    for kept, limit in ((True, most), (False, most // 4)):
+        monkeypatch.setattr(score_memory, "_LARGEST_BY_WINDOWS", limit)
+        sides.clear()
+        asked = {"engine": "simd", "max_pixels": 1000, "memory": "4GB", **options}
+        report = patchsim.match(store, kernel, **asked)
+        found = [(m.x, m.y, m.score) for m in report]
+        assert found == [(m.x, m.y, m.score) for m in alone], limit
+        assert (max(sides) == 871) == kept
+        assert kept or max(sides) <= BLOCK  # blocks that were scored again
+
+
+def test_ten_times_the_rows_take_a_hundred_bytes_a_block_more():
+    kernel = np.zeros((64, 64, 1), np.uint8)
+    images = [np.broadcast_to(np.uint8(0), (rows, 1000, 1)) for rows in (100_000, 1_000_000)]
+    problems = [problem(image, kernel, "sad") for image in images]
+    few, many = (
+        score_memory.budget_of([one], 8 << 30, kept=False, by_windows=True) for one in problems
+    )
+    blocks = 16 * (1_000_000 - 100_000) // BLOCK
+    assert few.resident < many.resident <= few.resident + 100 * blocks
+    assert many.resident < 2 * score_memory._LARGEST_BY_WINDOWS
