@@ -12,7 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from patchsim.matches import listed_windows
 from patchsim.ranking.contract import Windows
+from patchsim.ranking.score_map import ScoreMap
 
 Accepts = Callable[[int, int, int], bool]
 
@@ -91,6 +93,8 @@ class BestFirst:
         first, heap = len(self._peaks), self._heap
         floor = lowest  # some window left has at least this score
         wanted = math.inf if most is not None else lowest
+        if most is None:
+            self._take_all(lowest, accepts)
         while heap and -heap[0][0] >= lowest and (most is None or len(self._peaks) - first < most):
             minus_score, is_exact, y, x, index = heap[0]
             top, left = self._origins[index]
@@ -121,6 +125,22 @@ class BestFirst:
         """Return whether a match that was found with `accepts_all` may be one."""
         top, left = self._origins[peak.index]
         return self._accepts is None or self._accepts(peak.index, peak.y - top, peak.x - left)
+
+    def _take_all(self, lowest: float, accepts: Accepts | None) -> None:
+        """Find the matches from a score on among lists of windows, if all kernels have such lists.
+
+        It may end early; what it leaves is for the search window by window.
+        """
+        score_maps = [one for one in self._windows if isinstance(one, ScoreMap) and one.can_list]
+        if len(score_maps) < len(self._windows):
+            return
+        for index in range(len(score_maps)):
+            self._apply_peaks(index)
+        peaks = listed_windows.peaks_from(
+            score_maps, self._origins, lowest, overlap=self._overlap, accepts=accepts
+        )
+        self._peaks += [Peak(*peak) for peak in peaks]
+        self._applied = [len(self._peaks)] * len(self._windows)
 
     def _apply_peaks(self, index: int) -> None:
         """Suppress the windows of a kernel that overlap the matches since it was last asked."""

@@ -31,10 +31,14 @@ class EvaluatedBlocks:
     evaluate : list of Tile -> (Tile, Bounds)
         Scores blocks.
     kernel : (height, width)
+    is_quick : bool
+        Whether a block takes less than its windows take one by one.
     """
 
-    def __init__(self, evaluate: EvaluateBlocks, kernel: tuple[int, int]) -> None:
-        self.evaluate = evaluate
+    def __init__(
+        self, evaluate: EvaluateBlocks, kernel: tuple[int, int], *, is_quick: bool = True
+    ) -> None:
+        self.evaluate, self.is_quick = evaluate, is_quick
         self._call = _CALL_PIXELS // math.prod(kernel)  # windows
         self._until_check = _MANY  # windows before all blocks are checked again
         self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows, by their block

@@ -18,7 +18,7 @@ from patchsim.engines import Bounds
 from patchsim.geometry.blocks import BLOCK, grid_shape
 from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
-from patchsim.metrics import Exact
+from patchsim.metrics import Exact, Indices
 from patchsim.ranking.cell_queue import SUPPRESSED, CellQueue
 from patchsim.ranking.contract import Closest
 from patchsim.ranking.evaluated_blocks import SINGLES, EvaluateBlocks, EvaluatedBlocks
@@ -27,6 +27,7 @@ from patchsim.ranking.evaluated_blocks import SINGLES, EvaluateBlocks, Evaluated
 TOGETHER = 32
 # Windows that `closest` evaluates, one by one.
 _LOOKS = 8
+_SAMPLE = 1 << 12  # windows of which `level` is estimated
 ROUNDING = 2.0**-51  # more than the rounding error of a sum of two values within +-2
 
 
@@ -43,6 +44,8 @@ class ScoreMap:
     evaluate_blocks : list of Tile -> (Tile, Bounds), optional
         Scores of these tiles, in tiles that hold them; scores with an error of 0 are exact, others
         are ignored.
+    has_exact_blocks : bool
+        Whether `evaluate_blocks` takes less for a block than its windows take one by one.
     keeps_map : bool
         Keep the scores in `map`, too.
     kept : float32 array [rows, cols], optional
@@ -57,6 +60,7 @@ class ScoreMap:
         exact: Exact,
         *,
         evaluate_blocks: EvaluateBlocks | None = None,
+        has_exact_blocks: bool = True,
         keeps_map: bool = False,
         kept: NDArray[np.float32] | None = None,
     ) -> None:
@@ -75,7 +79,11 @@ class ScoreMap:
         self._begins_exact = False  # whether scores that were put are exact
         self._lock = Lock()
         self._exact = exact
-        self._blocks = None if evaluate_blocks is None else EvaluatedBlocks(evaluate_blocks, kernel)
+        self._blocks = (
+            None
+            if evaluate_blocks is None
+            else EvaluatedBlocks(evaluate_blocks, kernel, is_quick=has_exact_blocks)
+        )
         self._queue: CellQueue | None = None  # once the best window is asked for
 
     @staticmethod
@@ -197,14 +205,58 @@ class ScoreMap:
             contenders = np.count_nonzero(self.upper_bounds >= self.upper_bounds[first])
             return [self._block(0, 0)] if contenders - 1 > SINGLES else []
         best_exact = float(np.max(self.upper_bounds, initial=SUPPRESSED, where=self.is_exact))
-        blocks = []
+        return self._open_blocks(best_exact)
+
+    def _open_blocks(self, lowest: float) -> list[Tile]:
+        """Return the blocks with many windows that are not exact and may have such a score."""
+        blocks, (rows, cols) = [], self.upper_bounds.shape
         for top in range(0, rows, BLOCK):
             band = np.s_[top : top + BLOCK]
-            contends = (self.upper_bounds[band] >= best_exact) & ~self.is_exact[band]
+            contends = (self.upper_bounds[band] >= lowest) & ~self.is_exact[band]
             counts = np.add.reduceat(contends.sum(0), range(0, cols, BLOCK))
             lefts = BLOCK * np.flatnonzero(counts > SINGLES)
             blocks += [self._block(top, left) for left in lefts.tolist()]
         return blocks
+
+    @property
+    def can_list(self) -> bool:
+        """Whether all windows from a score on can be made exact at once, as blocks can."""
+        return self.error == 0 or (self._blocks is not None and self._blocks.is_quick)
+
+    def evaluate_from(self, lowest: float) -> None:
+        """Make the scores of all windows exact that may have such a score or a higher one."""
+        if self.error == 0:
+            return
+        if self._blocks is not None:
+            self._evaluate_all(self._blocks, self._open_blocks(lowest))
+        is_open = (self.upper_bounds >= lowest) & ~self.is_exact
+        rows, cols = np.divmod(np.flatnonzero(is_open), is_open.shape[1])
+        if len(rows):
+            self._evaluate_windows(rows, cols)
+
+    def level(self, count: int) -> float:
+        """Return a score that about so many of the windows left have, estimated from a sample."""
+        step = self.upper_bounds.size // _SAMPLE | 1
+        sample = self.upper_bounds.ravel()[::step]
+        rank = min(len(sample), count // step + 1)
+        return float(np.partition(sample, len(sample) - rank)[len(sample) - rank])
+
+    def all_from(self, lowest: float) -> tuple[Indices, Indices, NDArray[np.float64]]:
+        """Return y, x and the score of all windows left that have such a score or a higher one.
+
+        They are exact after `evaluate_from`.
+        """
+        reaching = np.flatnonzero(self.upper_bounds >= lowest)
+        rows, cols = np.divmod(reaching, self.upper_bounds.shape[1])
+        return rows * self.stride[0], cols * self.stride[1], self.upper_bounds[rows, cols]
+
+    def is_left(self, y: int, x: int) -> bool:
+        """Return whether a window was not suppressed."""
+        return bool(self.upper_bounds[y // self.stride[0], x // self.stride[1]] > SUPPRESSED)
+
+    def are_left(self, y: Indices, x: Indices) -> NDArray[np.bool_]:
+        """Return which of some windows were not suppressed."""
+        return self.upper_bounds[y // self.stride[0], x // self.stride[1]] > SUPPRESSED
 
     @property
     def blocks_evaluated(self) -> int:

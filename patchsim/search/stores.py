@@ -50,11 +50,15 @@ class StoreMaker:
     ) -> ScoreMap | BlockMaxima:
         """Make the store of a map: by blocks if the engine bounds them, or by windows.
 
+        Where many windows are wanted, and blocks can be scored exactly, all scores are listed.
+
         `opened` holds open blocks; `exactly` is the kernel, prepared for the exact plan if there is
         one.
         """
         engine = engines.load(self.plan.engine)
-        if engines.has_map(engine) and engine.can_bound_blocks(self.plan.problem):
+        problem = self.plan.problem
+        is_listed = exactly is not None and problem.share_wanted > 0
+        if not is_listed and engines.has_map(engine) and engine.can_bound_blocks(problem):
             return self.by_blocks(opened, exactly)
         return self._by_windows(exactly)
 
@@ -72,6 +76,7 @@ class StoreMaker:
             problem.stride,
             self.exact,
             evaluate_blocks=blocks,
+            has_exact_blocks=exactly is not None,
             keeps_map=self.keeps_map,
         )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import oracle
+import pytest
 from helpers.maps import field, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from patchsim.ranking.score_map import ScoreMap
 
 
 def test_the_best_comes_first_and_overlaps_are_dropped():
@@ -68,3 +71,33 @@ def test_fields_that_begin_elsewhere_compete_where_they_lie_in_the_image():
     assert found(fields, threshold=0.5, overlap=0.1, origins=origins) == [
         (2, 2, 4, 4, 0.9, 1), (-7, -5, 4, 4, 0.7, 1), (10, 10, 3, 3, 0.7, 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+@pytest.mark.parametrize(("levels", "error"), [(40, 0.0), (10**6, 0.0), (10**6, 0.02)])
+@pytest.mark.parametrize("sizes", [[(3, 4)], [(4, 3), (2, 5)]])
+def test_many_matches_of_lists_are_those_of_sorting_everything(sizes, levels, error, overlap):
+    random = np.random.default_rng(8)
+    maps = [random.integers(0, levels, (50, 60)) / levels for _ in sizes]
+    asked = []
+
+    class Counted(ScoreMap):
+        def best(self, floor, wanted):
+            asked.append(floor)
+            return super().best(floor, wanted)
+
+    fields = [field(m, s, (1, 1), error, whole=True) for m, s in zip(maps, sizes, strict=True)]
+    for one in fields:
+        one.__class__ = Counted
+    wanted = oracle.best_matches(maps, sizes, (1, 1), None, 0.6, overlap)
+    assert found(fields, None, 0.6, overlap) == wanted
+    assert len(wanted) > 50
+    assert len(asked) <= len(sizes)  # lists have all
+
+
+def test_a_list_of_equal_windows_that_is_too_long_is_left_to_the_search_window_by_window():
+    scores = np.full((120, 120), 0.5)
+    scores[::7, ::5] = 0.75
+    one_by_one = found([field(scores, (2, 2))], 10**6, 0.5, 0.0)
+    assert found([field(scores, (2, 2))], None, 0.5, 0.0) == one_by_one
+    assert len(one_by_one) > 1000
