@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from fractions import Fraction
+from operator import mul
 
 
 def sad_map(image, kernel, stride=(1, 1), span=1.0):
@@ -42,17 +43,23 @@ def score_map(
         found = weights[y][x] if weights else 1
         return found[c] if isinstance(found, list) else found
 
+    def cut(plane, top, left):
+        return [value for row in plane[top : top + height] for value in row[left : left + width]]
+
     places = [(y, x, c) for c in range(channels) for y in range(height) for x in range(width)]
     counts = [weight(*place) for place in places]
     taps = [kernel[y][x][c] for y, x, c in places]
+    planes = [[[pixel[c] for pixel in row] for row in image] for c in range(channels)]
     most = max(max(line) for line in visible) if visible else 1
     result = []
     for top in range(0, len(image) - height + 1, stride[0]):
         line = []
         for left in range(0, len(image[0]) - width + 1, stride[1]):
-            window = [image[top + y][left + x][c] for y, x, c in places]
-            seen = [visible[top + y][left + x] if visible else 1 for y, x, _ in places]
-            often = [count * shown for count, shown in zip(counts, seen, strict=True)]
+            window = [value for plane in planes for value in cut(plane, top, left)]
+            often = counts
+            if visible:
+                seen = channels * cut(visible, top, left)
+                often = [count * shown for count, shown in zip(counts, seen, strict=True)]
             share = sum(often) / (most * sum(counts))
             enough = share > 0 and share >= (min_visible if visible else 0)
             line.append(score(metric, window, taps, often, channels, span) if enough else 0.0)
@@ -77,13 +84,15 @@ def score(metric, window, taps, counts, channels, span):
             scale = sum(n) or 1
             least = [1e-12 * scale**2 * weighted(n, each, each) for each in (a, b)]
             a, b = centred(n, a), centred(n, b)
+        spreads = [weighted(n, each, each) for each in (a, b)]
+        if metric == "zncc":
             # Flat is a channel whose variance is at most 1e-12 of its mean square.
-            flat_window &= weighted(n, a, a) <= least[0]
-            flat_kernel &= weighted(n, b, b) <= least[1]
+            flat_window &= spreads[0] <= least[0]
+            flat_kernel &= spreads[1] <= least[1]
         share = Fraction(1, scale**2) if whole else 1 / scale**2
         products += share * weighted(n, a, b)
-        squares += share * weighted(n, a, a)
-        own += share * weighted(n, b, b)
+        squares += share * spreads[0]
+        own += share * spreads[1]
     if flat_window or flat_kernel:
         return 0.0
     norms = math.sqrt(float(squares) * float(own))
@@ -92,12 +101,12 @@ def score(metric, window, taps, counts, channels, span):
 
 def weighted(counts, one, two):
     """The sum of products, each as often as it counts."""
-    return sum(n * a * b for n, a, b in zip(counts, one, two, strict=True))
+    return sum(map(mul, map(mul, counts, one), two))
 
 
 def centred(counts, values):
     """A channel less its mean; times how many values count, so that integers stay integers."""
-    count, total = sum(counts), sum(n * v for n, v in zip(counts, values, strict=True))
+    count, total = sum(counts), sum(map(mul, counts, values))
     return [count * value - total for value in values]
 
 

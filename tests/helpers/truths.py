@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
-from functools import partial, wraps
+from functools import wraps
 
 import numpy as np
 import oracle
@@ -14,7 +15,7 @@ from helpers.problems import SPAN
 from patchsim import metrics
 
 _KEPT = 512  # maps; the tests of one function, whose variant changes last, ask for fewer
-_AT_ONCE = 1 << 15  # values of windows
+_AT_ONCE = 1 << 16  # values of windows, which a processor's cache holds
 
 
 def _key(value):
@@ -55,39 +56,44 @@ def oracle_map(metric, image, kernel, stride=(1, 1), weights=None, levels=None, 
 @_remembered
 def plain_map(image, kernel, metric, weights=None):
     """In NumPy and float64, some windows at a time; spreads from deviations, in two passes."""
+    height, width, channels = kernel.shape
     often = np.ones(kernel.shape)
     if weights is not None:
         often *= np.atleast_3d(weights)
     taps = kernel.astype(np.float64)
     if metric == "zncc":
         taps -= (often * taps).sum((0, 1)) / np.maximum(often.sum((0, 1)), 1)
-    rows = []
-    for windows in sliding_window_view(image.astype(np.float64), kernel.shape)[:, :, 0]:
-        few = -(-windows.size // _AT_ONCE)  # what a processor's cache holds takes less time
-        parts = np.array_split(windows, min(few, len(windows)))  # [n, h, w, C]
-        scores = [_scores(part, taps, often, metric, SPAN[image.dtype.name]) for part in parts]
-        rows.append(np.concatenate(scores))
-    return np.array(rows)
-
-
-def _scores(windows, taps, often, metric, span):
-    """The scores of windows [n, h, w, C] by a kernel's values and weights [h, w, C], [n]."""
-    added = partial(np.einsum, "xi,i->x")  # BLAS would start threads, beside other tests
-    squares, spreads, products, contrast = np.zeros((4, len(windows)))  # summed over the channels
-    for c in range(windows.shape[3]):
-        values, own = windows[..., c].reshape(len(windows), -1), taps[..., c].ravel()
-        weights = often[..., c].ravel()
-        if metric == "ssd":
-            squares += added((values - own) ** 2, weights)
-            continue
-        plain = added(values**2, weights)
-        if metric == "zncc":
-            values = values - added(values, weights / max(weights.sum(), 1))[:, None]
-        spread = added(values**2, weights)
-        contrast += spread > metrics.FLAT * plain
-        spreads += spread
-        products += added(values, weights * own)
+    rows, cols = image.shape[0] - height + 1, image.shape[1] - width + 1
+    few = max(1, _AT_ONCE // (height * width))
+    sums = np.zeros((4, rows, cols))
+    for c in range(channels):
+        windows = sliding_window_view(image[..., c].astype(np.float64), (height, width))
+        for row, left in itertools.product(range(rows), range(0, cols, few)):
+            part = np.s_[row, left : left + few]
+            values = windows[part].copy().reshape(-1, height * width)
+            sums[:, *part] += _sums(values, taps[..., c].ravel(), often[..., c].ravel(), metric)
+    squares, spreads, products, contrast = sums
     if metric == "ssd":
-        return 1 - squares / (often.sum() * span**2)
+        return 1 - squares / (often.sum() * SPAN[image.dtype.name] ** 2)
     spreads[contrast == 0] = 1
     return np.where(contrast == 0, 0, products / np.sqrt(spreads * (often * taps**2).sum()))
+
+
+def _sums(values, own, weights, metric):
+    """Sums over a channel of windows [n, hw], which are overwritten, and a kernel [hw]: [4, n].
+
+    The squared differences or the spread and the products, and whether there is any contrast.
+    """
+    sums, total = np.zeros((4, len(values))), max(weights.sum(), 1)
+    if metric == "ssd":
+        values -= own
+        values *= values
+        sums[0] = values @ weights
+        return sums
+    mean = values @ (weights / total) if metric == "zncc" else np.zeros(len(values))
+    values -= mean[:, None]
+    sums[2] = values @ (weights * own)
+    values *= values
+    sums[1] = values @ weights
+    sums[3] = sums[1] > metrics.FLAT * (sums[1] + total * mean**2)
+    return sums
