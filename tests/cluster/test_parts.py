@@ -83,7 +83,7 @@ def test_parts_give_the_matches_of_one_process(data):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_more_parts_give_the_matches_of_one_process(data):
     check_parts(data)

@@ -154,7 +154,7 @@ def test_resumed_maps_are_those_of_one_run(data):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_more_resumed_maps_are_those_of_one_run(data):
     check_resumed(data)

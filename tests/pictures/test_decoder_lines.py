@@ -226,7 +226,7 @@ def _write_science(folder, deep, small):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("copies", [4, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("copies", [4, pytest.param(15, marks=pytest.mark.slow)])
 def test_nothing_but_our_lines_reaches_stderr(tmp_path, rng, copies):
     """Over damaged files of every kind, which a seeded mutator makes."""
     deep = rng.integers(0, 65536, (24, 32, 3), dtype=np.uint16)
