@@ -275,12 +275,12 @@ IN_C = [
         for side, mask, count in ((8, "", 1), (32, "channels", 1), (24, "shades", 3))
     ),
     *(
-        Search("simd", metric, dtype, side, extent=(900, 2000))
+        Search("simd", metric, dtype, side, extent=(500, 1200))
         for metric in CORRELATED
         for dtype in ("uint8", "uint16", "float32")
         for side in (8, 32)
     ),
-    Search("simd", "zncc", "uint8", 96, extent=(900, 2000)),
+    Search("simd", "zncc", "uint8", 96, extent=(500, 1200)),
 ]
 
 
