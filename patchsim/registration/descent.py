@@ -22,6 +22,7 @@ from patchsim.registration.kept_candidates import (
     thinned,
 )
 from patchsim.registration.listed_angles import climbed
+from patchsim.registration.looked_poses import grid_of
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
 
@@ -99,7 +100,7 @@ def first_look_at(
     scales = low - halvings * math.log(2), high - halvings * math.log(2)
 
     def grid_at(level: int) -> first_look.Grid:
-        return first_look.grid_of(
+        return grid_of(
             kernels[level],
             limits.angles,
             scales,

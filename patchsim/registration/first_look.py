@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.registration import loops
-from patchsim.registration.listed_angles import thinned
 from patchsim.registration.planes import PIECE, KernelPlane, Plane, Turned
 
 Floats = NDArray[np.float64]
@@ -60,40 +59,6 @@ class Grid:
         """All poses [S x A, 2], the angles of a scale together."""
         scales, angles = np.meshgrid(self.scales, self.angles, indexing="ij")
         return np.stack([angles.ravel(), scales.ravel()], 1)
-
-
-def spread(low: float, high: float, spacing: float, *, is_cyclic: bool = False) -> Floats:
-    """Return values so that all from low to high lie half a spacing from one at most."""
-    count = max(1, math.ceil((high - low) / spacing))
-    first = 0.0 if is_cyclic else 0.5
-    steps = np.arange(count, dtype=np.float64) + first
-    values: Floats = low + steps * ((high - low) / count)
-    return values
-
-
-def grid_of(
-    kernel: KernelPlane,
-    angles: tuple[float, float],
-    scales: tuple[float, float],
-    spacings: tuple[float, float] = (math.inf, math.inf),
-    *,
-    is_cyclic: bool,
-    listed: tuple[float, ...] = (),
-) -> Grid:
-    """Return the grid over ranges (low, high) of radians and log scales, with spacings at most.
-
-    Listed angles, in degrees, take the place of those of the range; `listed_angles.climbed` leads
-    to those that are left out.
-    """
-    # A smaller kernel needs fewer angles; those of the largest scale serve all.
-    spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
-    return Grid(
-        thinned(np.radians(listed), spacing)
-        if listed
-        else spread(*angles, min(spacing, spacings[0]), is_cyclic=is_cyclic),
-        spread(*scales, min(spacing, spacings[1])),
-        is_cyclic,
-    )
 
 
 def look(

@@ -232,7 +232,7 @@ def _limits_of(
     return Limits(
         angles=(math.radians(angles.low), math.radians(angles.high)),
         scales=(math.log(scales.low), math.log(scales.high)),
-        # At one scale a step finer than the kernel can tell finds no more. Neighbours of a range of
+        # At one scale the kernel alone tells (`looked_poses`). Neighbours of a range of
         # scales lie farthest apart at its low end.
         spacings=(
             math.inf if angles.step is None else math.radians(angles.step),

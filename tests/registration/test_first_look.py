@@ -18,6 +18,7 @@ from patchsim.registration import (
     first_look,
     first_look_bytes,
     levels,
+    looked_poses,
     native,
     planes,
 )
@@ -74,6 +75,33 @@ def test_a_band_takes_the_memory_that_is_named(band_bytes):
         cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert 0.4 * band_bytes < int(done.stdout) < 1.25 * band_bytes
+
+
+def _angles_of(pixels, scales=(0.0, 0.0)):
+    kernel = planes.KernelPlanes(levels.KernelLevels(Kernel(pixels[..., None])), planes.Unit(0, 1))
+    return looked_poses.grid_of(kernel[0], (0.0, 2 * np.pi), scales, is_cyclic=True).angles
+
+
+def test_angles_lie_closer_where_a_turn_shows_in_fine_detail(rng):
+    noise = rng.random((25, 25))
+    fine, smooth = (np.float32(ndimage.gaussian_filter(noise, sigma)) for sigma in (0.4, 3.0))
+    needed = 2 * np.pi * np.hypot(12.5, 12.5) / first_look.SPACING
+    usual = int(np.ceil(needed))
+    assert len(_angles_of(smooth)) == usual
+    assert len(_angles_of(fine)) > 1.2 * usual
+    assert len(_angles_of(fine, (0.0, 0.1))) == np.ceil(needed * np.exp(0.1))
+    assert len(_angles_of(np.ones((25, 25), np.float32))) == usual
+    # scipy turns the fine kernel by half of each spacing.
+    assert _correlation(fine, 180 / usual) < 0.95 <= _correlation(fine, 180 / len(_angles_of(fine)))
+
+
+def _correlation(pixels, degrees):
+    """Correlate a picture's middle, turned both ways, with itself."""
+    one, other = (
+        ndimage.rotate(pixels, turn, reshape=False)[5:-5, 5:-5]
+        for turn in (degrees / 2, -degrees / 2)
+    )
+    return np.corrcoef(one.ravel(), other.ravel())[0, 1]
 
 
 @pytest.mark.parametrize("size", [(12, 400), (100, 90), (41, 57), (300, 17)])
