@@ -24,7 +24,9 @@ from patchsim.cluster.part_files import Part
 from patchsim.events import Observer
 
 
-def check_parts(data):
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_parts_give_the_matches_of_one_process(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 20), "seed"))
     size = data.draw(st.tuples(st.integers(12, 330), st.integers(12, 130)), "size")
     dtype = data.draw(st.sampled_from(["u1", "u2", "f4"]), "dtype")
@@ -74,19 +76,6 @@ def check_parts(data):
     else:  # how close the best place came is told as far as that is known
         told = [one.notices[-1].partition(";")[0] for one in (report, expected) if one.notices]
         assert told[:1] == told[1:]
-
-
-@settings(deadline=None, max_examples=12)
-@given(data=st.data())
-def test_parts_give_the_matches_of_one_process(data):
-    check_parts(data)
-
-
-@pytest.mark.slow
-@settings(deadline=None, max_examples=30)
-@given(data=st.data())
-def test_more_parts_give_the_matches_of_one_process(data):
-    check_parts(data)
 
 
 @pytest.fixture
