@@ -55,8 +55,9 @@ _CALL_SECONDS = 4e-4
 _FOUND_SECONDS = 1.5e-6
 # A kernel that is not in the picture, or a hard one, takes this time and then, at worst, the direct
 # search; nothing tells them apart beforehand. So this engine is chosen where a kernel that is there
-# takes so many times as long directly.
-_HEDGE = 1.8
+# takes h times as long directly. One that is not there takes up to (1 + h) / h times as long as
+# directly: about h again.
+_HEDGE = 1.6
 # And in one thread for each value that is copied as a byte, and for more calls.
 _COPY_SECONDS = 1e-9
 _COPY_CALL_SECONDS = 1e-3
