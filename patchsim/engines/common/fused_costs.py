@@ -55,7 +55,7 @@ _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
 _FLOATS = 1.6
 
 # The time of a product with a kernel, over that of a transform: what kernels do not share of it.
-_PRODUCT_SHARE = 0.5
+_PRODUCT_SHARE = 0.8
 # The most bytes of maps and products of kernels that are scored at once: half of the kernels share
 # almost as much.
 _AT_ONCE_BYTES = 64 << 20
