@@ -2,5 +2,5 @@
 
 It may use `registration`, `ranking` and what lies below. Others use `nms.BestFirst`,
 `selection.select`, `pose_selection` (`Candidate`, `select`), `auto_threshold` and
-`registration.locate`.
+`subpixel_fit.locate`.
 """

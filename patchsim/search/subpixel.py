@@ -41,7 +41,7 @@ def refine(
     Returns
     -------
     list of (y, x) or None
-        The top-left corner of each window in pixels, as `registration.locate` gives it.
+        The top-left corner of each window in pixels, as `subpixel_fit.locate` gives it.
     """
     places = []
     for peak in matches:
