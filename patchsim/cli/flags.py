@@ -76,7 +76,7 @@ Kernel = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MatchFlags:
     """The flags of `patchsim match` as they were typed, in the order of its help."""
 

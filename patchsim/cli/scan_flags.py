@@ -94,7 +94,7 @@ Strict = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ScanFlags(MatchFlags):
     """The flags of `patchsim scan` as they were typed."""
 

@@ -6,11 +6,11 @@ machine, because locks of network file systems may be known to one machine alone
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import platform
 import shutil
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,5 +82,5 @@ def _remove_unless_held(path: Path) -> None:
 
 
 def _prefix() -> str:
-    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-    return f".patchsim-{machine}-"
+    machine = zlib.crc32(platform.node().encode())  # `hashlib` takes 3 ms to load
+    return f".patchsim-{machine:08x}-"

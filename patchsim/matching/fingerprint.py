@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +67,8 @@ def _stamp(path: Path) -> str | None:
 def _of_pixels(image: Picture) -> str:
     if windowed.of(image.pixels) is not None:
         return image.name  # nothing else is known of what is behind a URL
+    import hashlib  # it takes 3 ms to load
+
     digest = hashlib.sha256()
     for values in (image.pixels, image.alpha):
         if values is not None:

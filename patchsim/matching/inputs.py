@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -136,6 +135,8 @@ class Kernels(NamedTuple):
 
         What is left out keeps its number, so that the others keep theirs.
         """
+        import hashlib  # it takes 3 ms to load
+
         digests = {}
         for number, picture, weights in zip(self.numbers, self.pictures, self.weights, strict=True):
             digest = hashlib.sha256(picture.profile or b"")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from patchsim.machine.memory import format_size
 from patchsim.metrics import Indices
 from patchsim.output import map_files
 from patchsim.output.map_files.contract import MapSink
-from patchsim.output.resumed_map import ResumedMap
 from patchsim.planning.replanning import PlanMarks
+
+if TYPE_CHECKING:
+    from patchsim.output.resumed_map import ResumedMap
 
 _BYTES = 4
 
@@ -108,6 +111,8 @@ class StreamedMaps:
 
     def __enter__(self) -> StreamedMaps:
         if self._fingerprint is not None:
+            from patchsim.output.resumed_map import ResumedMap  # where a map goes on
+
             try:
                 for kernel, path in enumerate(self._paths):
                     self._resumed[kernel] = ResumedMap(path, self._fingerprint)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from patchsim.errors import InputError, escaped, printable
 from patchsim.events import Observer
 from patchsim.files import atomic, direct
-from patchsim.output import exporters, map_files, resumed_map
+from patchsim.output import exporters, map_files
 from patchsim.output.contract import FileExporter, Finished
 from patchsim.output.exporters.map import describe
 from patchsim.output.streamed_maps import StreamedMaps
@@ -214,6 +214,8 @@ def check(pictures: Sequence[Picture], asked: Asked, masks: Sequence[Picture] = 
     for target in targets:
         for path in target.paths:
             if target.kind == _MAP and asked.resumes:
+                from patchsim.output import resumed_map  # where a map goes on
+
                 resumed_map.check(path)
                 continue
             if target.kind == _MAP:

@@ -15,8 +15,6 @@ from patchsim.pictures import least_bytes, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 from patchsim.types import Pixels
 
-SIGNATURE = b"BM"
-
 _FILE_HEADER = 14  # bytes
 _OS2_V1, _OS2_V2, _WITH_ALPHA_MASK = 12, 64, 56  # bytes of the header that follows
 _RGB, _RLE8, _RLE4, _BITFIELDS, _JPEG, _PNG, _ALPHA_BITFIELDS = range(7)  # compressions

@@ -32,12 +32,6 @@ from patchsim.pictures.limits import (
     unapplied,
 )
 
-JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
-JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-RADIANCE = (b"#?RADIANCE", b"#?RGBE")
-_AVIF_BRANDS = (b"avif", b"avis")
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
-_ANY_HEIF = (b"mif1", b"msf1")  # brands of both
 _HEIC_PACKAGE = "pi-heif"  # the extra `heif`
 
 _HEAD = 1 << 16  # bytes in which the depth of a picture is looked for
@@ -58,19 +52,6 @@ _OF_JPEG_XL = (
 _RUNS, _MOST_RUN = (8, 32767), 127  # widths of rows that may be coded, and pixels of a run
 _UNSUPPORTED = "nsupported"  # in what libheif says of codecs that it lacks
 _RADIANCE_SIZE = re.compile(rb"\n-Y (\d{1,7}) \+X (\d{1,7})\n")
-
-
-def is_avif(start: bytes) -> bool:
-    """Return whether a file begins as an AVIF."""
-    return start[4:8] == b"ftyp" and (
-        start[8:12] in _AVIF_BRANDS or (start[8:12] in _ANY_HEIF and b"avif" in start[:64])
-    )
-
-
-def is_heic(start: bytes) -> bool:
-    """Return whether a file begins as a HEIC, and is no AVIF."""
-    brands = _HEIC_BRANDS + _ANY_HEIF
-    return start[4:8] == b"ftyp" and start[8:12] in brands and not is_avif(start)
 
 
 def avif(stream: BinaryIO, limits: Limits) -> Decoded:

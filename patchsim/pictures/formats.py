@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from importlib import import_module
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import (
     arrays,
-    bmp,
-    codecs,
     coded_size,
-    fax,
-    ico,
     jpeg,
     least_bytes,
-    nodata,
-    pcx,
-    pillow_depth,
     pillow_reader,
     png,
     pnm,
-    sgi,
     signatures,
-    tiff,
     tiff_directory,
-    tiff_jpeg,
-    tiff_tags,
 )
 from patchsim.pictures.limits import Decoded, Limits
 
@@ -108,77 +97,24 @@ def _read_tga(stream: BinaryIO, limits: Limits) -> Decoded:
     return pillow_reader.read(stream, limits, "TGA")
 
 
-def _read_exr(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import exr  # these three are imported where a file needs them
-
-    return exr.read(stream, limits)
-
-
-def _read_fits(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import fits
-
-    return fits.read(stream, limits)
-
-
-def _read_dicom(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import dicom
-
-    return dicom.read(stream, limits)
-
-
-def _read_tiff(stream: BinaryIO, limits: Limits) -> Decoded:
-    """Read a page of a TIFF; what its GDAL_NODATA names is transparent."""
-    return nodata.hidden(_tiff_page(stream, limits), stream, limits.name)
-
-
-def _tiff_page(stream: BinaryIO, limits: Limits) -> Decoded:
-    """Read a page of a TIFF by Pillow if that keeps its values, or else by tifffile."""
-    tiff_tags.check(stream, limits)
-    page = tiff_directory.find_page(stream)
-    if page is None:
-        return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
-    width, height = tiff_directory.size(page.tags)
-    limits.check_held(width, height, least_bytes.of_tiff(page.tags))
-    reason = tiff_directory.unsupported(page.tags) or _pillows_limit(page)
-    if reason is not None:
-        return tiff.read(stream, limits, reason)
-    try:
-        image, counted = pillow_reader.open_image(stream, limits)
-    except UnidentifiedImageError:
-        return tiff.read(stream, limits, "a TIFF that Pillow cannot read, or damaged")
-    with image:
-        if page.number:
-            image.seek(page.number)
-        limits.check_pixels(*image.size)
-        reason = pillow_depth.unsupported_depth(image, None)
-        if reason is not None:
-            return tiff.read(stream, limits, reason)
-        decoded = pillow_reader.decode(image, limits, counted)
-    if page.is_alone:
-        return decoded
-    return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
-
-
 def complaints(stream: BinaryIO, limits: Limits, decoded: Decoded) -> list[str]:
-    """Return what is wrong with a TIFF that was decoded: Pillow mutes libtiff's warnings."""
+    """Return what is wrong with a TIFF that was decoded; other readers tell it themselves."""
     stream.seek(0)
     if not stream.read(START).startswith(tiff_directory.MAGIC):
         return []
-    page = tiff_directory.find_page(stream)
-    if page is None:
-        return []
-    if tiff_directory.is_fax(page.tags):
-        return fax.complaints(stream, limits, page)
-    complaint = tiff_jpeg.complaint(stream, page.tags, decoded.pixels)
-    return [] if complaint is None else [complaint]
+    from patchsim.pictures import tiff_page
+
+    return tiff_page.complaints(stream, limits, decoded)
 
 
-def _pillows_limit(page: tiff_directory.Page) -> str | None:
-    """Return that a page has more pixels than Pillow decodes, if it has; it checks TIFFs twice."""
-    most = Image.MAX_IMAGE_PIXELS
-    if most is None or tiff_directory.pixel_count(page.tags) <= 2 * most:
-        return None
-    return f"a TIFF of more than {2 * most:,} pixels, which Pillow refuses"
+def _late(module: str, function: str = "read") -> Reader:
+    """Return a reader whose module is imported when a file needs it, as most need one alone."""
+
+    def read(stream: BinaryIO, limits: Limits) -> Decoded:
+        reader: Reader = getattr(import_module(f"patchsim.pictures.{module}"), function)
+        return reader(stream, limits)
+
+    return read
 
 
 def _begins(*starts: bytes) -> Callable[[bytes], bool]:
@@ -192,28 +128,28 @@ def _is_webp(start: bytes) -> bool:
 # Pillow reads further formats. TGA has no signature and is last.
 _FORMATS: tuple[Format, ...] = (
     Format("a .npy", _begins(arrays.MAGIC), arrays.read, is_quiet=True),
-    Format("a TIFF", _begins(*tiff_directory.MAGIC), _read_tiff),
+    Format("a TIFF", _begins(*tiff_directory.MAGIC), _late("tiff_page")),
     Format("a PNG", png.is_deep, png.read),
     Format("a PNG", _begins(png.SIGNATURE[:4]), png.read, is_quiet=True),  # by Pillow's own decoder
     Format("a JPEG", _begins(jpeg.SIGNATURE), jpeg.read, is_quiet=True),
     Format("a GIF", _begins(b"GIF8"), _read_gif, is_quiet=True),
     Format("a WebP", _is_webp, _read_webp, is_quiet=True),
-    Format("a BMP", _begins(bmp.SIGNATURE), bmp.read, is_quiet=True),
-    Format("an icon file (ICO)", _begins(ico.SIGNATURE), ico.read),
+    Format("a BMP", _begins(signatures.BMP), _late("bmp"), is_quiet=True),
+    Format("an icon file (ICO)", _begins(signatures.ICO), _late("ico")),
     Format("a QOI", _begins(b"qoif"), pillow_reader.read),
-    Format("an SGI picture", _begins(sgi.SIGNATURE), sgi.read),
+    Format("an SGI picture", _begins(signatures.SGI), _late("sgi")),
     Format("a PAM", _begins(pnm.PAM), pnm.pam),
     Format("a PFM", _begins(*pnm.PFM), pnm.pfm),
-    Format("a PCX", pcx.is_pcx, pcx.read),
-    Format("an OpenEXR picture", _begins(signatures.OPENEXR), _read_exr),
-    Format("a FITS file", _begins(signatures.FITS), _read_fits),
-    Format("a DICOM file", signatures.is_dicom, _read_dicom),
+    Format("a PCX", signatures.is_pcx, _late("pcx")),
+    Format("an OpenEXR picture", _begins(signatures.OPENEXR), _late("exr")),
+    Format("a FITS file", _begins(signatures.FITS), _late("fits")),
+    Format("a DICOM file", signatures.is_dicom, _late("dicom")),
     Format("a PNM", _begins(*pnm.PNM), _read_pnm),
-    Format("an AVIF", codecs.is_avif, codecs.avif),
-    Format("a HEIC picture", codecs.is_heic, codecs.heic),
-    Format("a JPEG 2000", _begins(*codecs.JPEG_2000), codecs.jpeg2000),
-    Format("a JPEG XL", _begins(*codecs.JPEG_XL), codecs.jpegxl),
-    Format("a Radiance HDR", _begins(*codecs.RADIANCE), codecs.radiance),
+    Format("an AVIF", signatures.is_avif, _late("codecs", "avif")),
+    Format("a HEIC picture", signatures.is_heic, _late("codecs", "heic")),
+    Format("a JPEG 2000", _begins(*signatures.JPEG_2000), _late("codecs", "jpeg2000")),
+    Format("a JPEG XL", _begins(*signatures.JPEG_XL), _late("codecs", "jpegxl")),
+    Format("a Radiance HDR", _begins(*signatures.RADIANCE), _late("codecs", "radiance")),
     Format("a TGA", signatures.is_tga, _read_tga),
 )
 _UNKNOWN = Format("", _begins(b""), _read_unknown)

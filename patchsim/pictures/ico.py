@@ -9,10 +9,8 @@ from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
-from patchsim.pictures import least_bytes, pillow_reader, png
+from patchsim.pictures import least_bytes, pillow_reader, png, signatures
 from patchsim.pictures.limits import Decoded, Limits
-
-SIGNATURE = b"\0\0\1\0"
 
 _HEADER, _ENTRY, _ICON_START = 6, 16, 24  # bytes
 _BITMAP_HEADER, _MASKS = 40, 12  # bytes of BITMAPINFOHEADER, and of the masks of BI_BITFIELDS
@@ -111,7 +109,7 @@ def _alone(stream: BinaryIO, entry: _Entry) -> BytesIO:
     bitmap = b"".join(content)
     sides = (width % 256 if width <= 256 else 0, height % 256)
     listed = struct.pack("<BBBBHHII", *sides, 0, 0, 1, entry.bits, len(bitmap), _HEADER + _ENTRY)
-    return BytesIO(SIGNATURE + struct.pack("<H", 1) + listed + bitmap)
+    return BytesIO(signatures.ICO + struct.pack("<H", 1) + listed + bitmap)
 
 
 def _bitmap_bytes(head: bytes) -> tuple[int, int] | None:

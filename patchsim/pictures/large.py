@@ -15,14 +15,11 @@ from patchsim.pictures import (
     png,
     reader,
     slide_source,
-    spool,
     streams,
     tiff_directory,
-    tiff_source,
     windowed,
     zarr_layout,
 )
-from patchsim.pictures.npy_source import NpySource
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.source import no_part
 from patchsim.pictures.windowed import Windowed
@@ -89,6 +86,8 @@ def open_by_windows(
         if start.startswith(arrays.MAGIC):
             return _npy(stream, label, alpha=alpha, ignore_alpha=ignore_alpha)
         if start.startswith(tiff_directory.MAGIC):
+            from patchsim.pictures import tiff_source  # where a picture needs it
+
             return tiff_source.open_tiff(
                 stream,
                 label,
@@ -98,6 +97,8 @@ def open_by_windows(
                 level=level,
             )
         if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+            from patchsim.pictures import spool
+
             return spool.open_rows(stream, label, memory=memory, ignore_alpha=ignore_alpha)
     return None
 
@@ -163,10 +164,14 @@ def missing(source: Source) -> str | None:
         start = stream.read(_START)
     if not start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
         return "save it as a tiled TIFF to have it read by windows"
+    from patchsim.pictures import spool
+
     return None if spool.is_available() else f"pip install {spool.PACKAGES} to read it by windows"
 
 
 def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Picture:
+    from patchsim.pictures.npy_source import NpySource
+
     source = NpySource.open(stream, label)
     pixels, notices, opacity = Windowed.from_source(source), [], None
     layout = arrays.layout_notice(source.shape, printable(label))

@@ -18,14 +18,8 @@ from patchsim.pictures import pillow_reader
 from patchsim.pictures.limits import Decoded, Limits
 
 _HEADER, _PALETTE = 128, 769  # bytes
-_VERSIONS = (0, 2, 3, 5)
 _RUN, _ONE = 0xC0, 0xC1  # the upper bits of a byte that stands before the value of a run
 _BYTES = 6  # at the peak for each byte of the pixels: unpacked, packed one by one
-
-
-def is_pcx(start: bytes) -> bool:
-    """Return whether a file begins as a PCX."""
-    return len(start) > 3 and start[0] == 10 and start[1] in _VERSIONS and start[2] in (0, 1)
 
 
 def read(stream: BinaryIO, limits: Limits) -> Decoded:

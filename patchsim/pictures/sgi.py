@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 
-SIGNATURE = b"\x01\xda"
-
 _HEADER = struct.Struct(">HBBHHHH")
 _OFFSET = 512  # of what follows the header, in bytes
 _DEPTHS = (1, 2, 3, 4)  # channels: grey, with alpha, RGB, with alpha

@@ -1,4 +1,4 @@
-"""Names the kind of a file that cannot be read as a picture, by its first bytes."""
+"""How the files of formats begin, and what a file is that cannot be read as a picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import re
 
 from patchsim.errors import AGAIN
 
+BMP, ICO, SGI = b"BM", b"\0\0\1\0", b"\x01\xda"
 OPENEXR, FITS = b"v/1\x01", b"SIMPLE  ="
+JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+RADIANCE = (b"#?RADIANCE", b"#?RGBE")
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+_ANY_HEIF = (b"mif1", b"msf1")  # brands of both
+_PCX_VERSIONS = (0, 2, 3, 5)
 DICOM_PREAMBLE, _DICOM = 128, b"DICM"
 
 _PNG = "convert it to PNG"
@@ -160,6 +168,24 @@ def _is_text(start: bytes) -> bool:
 def is_dicom(start: bytes) -> bool:
     """Return whether a file begins as a DICOM."""
     return start[DICOM_PREAMBLE : DICOM_PREAMBLE + len(_DICOM)] == _DICOM
+
+
+def is_avif(start: bytes) -> bool:
+    """Return whether a file begins as an AVIF."""
+    return start[4:8] == b"ftyp" and (
+        start[8:12] in _AVIF_BRANDS or (start[8:12] in _ANY_HEIF and b"avif" in start[:64])
+    )
+
+
+def is_heic(start: bytes) -> bool:
+    """Return whether a file begins as a HEIC, and is no AVIF."""
+    brands = _HEIC_BRANDS + _ANY_HEIF
+    return start[4:8] == b"ftyp" and start[8:12] in brands and not is_avif(start)
+
+
+def is_pcx(start: bytes) -> bool:
+    """Return whether a file begins as a PCX."""
+    return len(start) > 3 and start[0] == 10 and start[1] in _PCX_VERSIONS and start[2] in (0, 1)
 
 
 def is_tga(start: bytes) -> bool:
