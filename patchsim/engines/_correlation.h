@@ -27,7 +27,8 @@
  * of the channel, off by at most `drift`; windows of one value are told by comparing pixels. X is
  * off by its rounding, at most some units of what `pair` returns in _correlation_tile.h. A score
  * that may be off by more than `limit` is made again: from a direct sum, or, where a tile has many,
- * from transforms in double precision.
+ * from transforms in double precision. A sample of its windows tells most such tiles before they are
+ * scored.
  *
  * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
  * no square of a value that is far from 1 overflows or vanishes.

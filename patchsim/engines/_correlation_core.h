@@ -369,6 +369,7 @@ typedef struct {
 typedef struct {
     double off;            /* X is off by at most this */
     ptrdiff_t open;        /* windows whose score would be off by more than the limit */
+    int is_double;         /* transformed in double precision */
 } VARIANT(Known);
 
 typedef struct {
@@ -438,6 +439,50 @@ SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
 SURVEY(survey_floats, float, double, TO_SINGLE)
 SURVEY(survey_doubles, double, double, AS_IT_IS)
 #undef SURVEY
+/* How many of 8 x 8 windows of a tile have a spread, about, that is not 0 but clearly below `lowest`:
+ * by 16 of their rows. Where none of the first 16 has, none is taken to have. */
+#define SAMPLE(NAME, PIXEL, SUM)                                                               \
+    static int VARIANT(NAME)(const VARIANT(Band) *b, const VARIANT(Region) *r, double lowest)  \
+    {                                                                                          \
+        const Task *t = b->task;                                                               \
+        const Layout *l = b->layout;                                                           \
+        const double n = (double)(t->height * t->width);                                       \
+        const ptrdiff_t lines = t->height < 16 ? t->height : 16;                               \
+        const double count = (double)(lines * t->width);                                       \
+        int open = 0;                                                                          \
+        for (int i = 0; i < 64 && (i < 16 || open); i++) {                                     \
+            const int at = i * 37 % 64; /* the first 16 lie all over the tile, too */          \
+            const ptrdiff_t row = r->top + r->rows * (at / 8 * 2 + 1) / 16;                    \
+            const ptrdiff_t col = r->left + r->cols * (at % 8 * 2 + 1) / 16;                   \
+            double spread = 0;                                                                 \
+            for (ptrdiff_t c = 0; c < t->channels; c++) {                                      \
+                SUM sums[8] = {0}, squares[8] = {0}; /* apart, so that vectors add them */      \
+                for (ptrdiff_t k = 0; k < lines; k++) {                                        \
+                    const ptrdiff_t y = row * t->stride_y + t->height * k / lines;             \
+                    const PIXEL *p = (const PIXEL *)(const void *)b->planes +                  \
+                                     (c * l->lines + y) * l->pitch + col * t->stride_x;        \
+                    ptrdiff_t x = 0;                                                           \
+                    for (; x + 8 <= t->width; x += 8)                                          \
+                        for (int j = 0; j < 8; j++)                                            \
+                            sums[j] += p[x + j], squares[j] += (SUM)p[x + j] * p[x + j];       \
+                    for (; x < t->width; x++)                                                  \
+                        sums[0] += p[x], squares[0] += (SUM)p[x] * p[x];                       \
+                }                                                                              \
+                double sum = 0, energy = 0;                                                    \
+                for (int j = 0; j < 8; j++)                                                    \
+                    sum += (double)sums[j], energy += (double)squares[j];                      \
+                const double mean = t->metric == ZNCC ? sum / count : 0;                       \
+                spread += energy / count - mean * mean;                                        \
+            }                                                                                  \
+            spread *= b->unit * b->unit * n * (t->metric == ZNCC ? n : 1);                     \
+            open += spread > 0 && 2 * spread < lowest;                                         \
+        }                                                                                      \
+        return open;                                                                           \
+    }
+SAMPLE(sample_bytes, uint8_t, uint64_t)
+SAMPLE(sample_words, uint16_t, uint64_t)
+SAMPLE(sample_floats, float, double)
+#undef SAMPLE
 #undef TO_INTEGER
 #undef TO_SINGLE
 #undef AS_IT_IS
@@ -538,7 +583,8 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
         (is_double ? 0x1p-53 : 0x1p-24) * (is_square ? ROUNDING_UNITS : MORE_ROUNDING_UNITS);
     for (ptrdiff_t k = 0; k < count; k++)
         for (int i = 0; i < 2; i++)
-            b->known[(first + k) * b->most + (both[i] - b->regions)].off = unit * rounding[k];
+            b->known[(first + k) * b->most + (both[i] - b->regions)] =
+                (VARIANT(Known)){unit * rounding[k], 0, is_double};
 }
 
 typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
@@ -628,7 +674,7 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         if (!(under[i] > 0 && under[i] < lowest))
             continue;
         known->open++;
-        if (may_repeat && known->open > budget)
+        if (may_repeat && !known->is_double && known->open > budget)
             return 1;
         t->direct++;
         ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
@@ -1173,7 +1219,7 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
         VARIANT(Region) *r = &b->regions[b->region_count++];
         const ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
         *r = (VARIANT(Region)){0, left, b->rows, cols, 0, 0};
-        b->known[r - b->regions] = (VARIANT(Known)){off, 0};
+        b->known[r - b->regions] = (VARIANT(Known)){off, 0, 0};
         if (t->type == FLOATS)
             VARIANT(find_drift)(b, r);
     }
@@ -1221,6 +1267,31 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
+/* Makes the tiles again at once of which more windows than `budget` are likely to be open: their scores,
+ * and direct sums, would be for nothing. */
+static int VARIANT(foresee)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
+{
+    for (ptrdiff_t k = 0; k < b->count; k++) {
+        Task *t = b->task + k;
+        int is_any = 0;
+        for (ptrdiff_t i = 0; i < b->region_count; i++) {
+            const VARIANT(Region) *r = &b->regions[i];
+            VARIANT(Known) *known = &b->known[k * b->most + i];
+            const double lowest = VARIANT(rule_of)(b, t, r, known, 0).lowest;
+            const int open = t->type == BYTES   ? VARIANT(sample_bytes)(b, r, lowest)
+                             : t->type == WORDS ? VARIANT(sample_words)(b, r, lowest)
+                                                : VARIANT(sample_floats)(b, r, lowest);
+            known->open = open * r->rows * r->cols / 64;
+            is_any |= known->open > budget;
+        }
+        if (is_any && VARIANT(repeat)(b, t, budget, doubles))
+            return -1;
+        for (ptrdiff_t i = 0; i < b->region_count; i++)
+            b->known[k * b->most + i].open = 0;
+    }
+    return 0;
+}
+
 /* Products and scores of a band, by transforms. */
 static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Arena *doubles)
 {
@@ -1231,6 +1302,8 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
     for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once)
         VARIANT(transform)(b, order[i], at_once > 1 && i > 0 ? order[i - 1] : NULL, 0);
+    if ((t->metric == ZNCC || t->metric == NCC) && VARIANT(foresee)(b, budget, doubles))
+        return -1;
     VARIANT(save)(b, 0);
     unsigned again = 0;
     if (t->metric == SSD) { /* where every score of a tile may be off by as much */

@@ -269,7 +269,7 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
                                           piece(count * sizeof(int16_t *)) +
                                           count * piece(correlation_own_bytes(t));
     return work + piece(count * correlation_segments(t, l) * 192) + piece(most * 96) +
-           piece(most * sizeof(void *)) + piece(count * most * 16) + piece(channels * 16) +
+           piece(most * sizeof(void *)) + piece(count * most * 24) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece(count * (size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
            piece(channels * columns * 8) +

@@ -399,6 +399,45 @@ def test_a_flat_tile_beside_one_of_contrast(metric, variant):
         check_direct(variant, image, kernel, metric, truth)
 
 
+@cache
+def sky_and_wall(metric, dtype):
+    """An image, a kernel of it and the scores."""
+    rng = np.random.default_rng(20)
+    faint = rng.integers(0, 2, (230, 400, 1))
+    image = rng.integers(0, 2, (230, 400, 1)) * 255
+    image[:, :140] = 240 + faint[:, :140]
+    image[:, 140:260] = faint[:, 140:260]
+    scale = {"uint8": np.uint8(1), "uint16": np.uint16(257), "float32": np.float32(1 / 255)}[dtype]
+    image = image.astype(np.uint8) * scale
+    kernel = image[40:70, 245:273].copy()
+    return image, kernel, plain_map(image, kernel, metric)
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_tiles_with_many_windows_of_little_contrast_have_no_direct_sums(
+    metric, dtype, folds, monkeypatch
+):
+    """They are made again at once, bright ones and dark ones beside black and white."""
+    image, kernel, truth = sky_and_wall(metric, dtype)
+    counts = []
+
+    def watched(**arguments):
+        counts.append(scores(**arguments))
+
+    scores = _correlation.scores
+    monkeypatch.setattr(_correlation, "scores", watched)
+    for parts in ((1, 1), (2, 2)):
+        cut_like(monkeypatch, parts, (256, 256), folds)
+        check(found(image, kernel, metric), truth)
+        if folds == 1:
+            check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
+    if dtype == "uint16":  # of bytes more are summed; the sums of floats may leave windows open
+        assert all(direct == 0 and repeated > 0 for direct, repeated in counts)
+
+
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize(("rare", "is_off_by_little"), [(2, True), (40, False)])
 def test_scores_are_made_again_if_they_are_off_by_more_than_their_use_allows(
