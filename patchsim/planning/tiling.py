@@ -22,6 +22,9 @@ _CACHED_WINDOWS = 1 << 17
 _KERNELS_TALL = 2
 # Its smallest tile is so many windows tall and wide.
 _LEAST_READ = 16
+# Its largest has so many windows, or is so many kernels tall where the image is wide. More would
+# make the memory grow with the height of the image.
+_MOST_READ, _MOST_KERNELS_TALL = 1 << 21, 8
 
 
 def least(candidate: Candidate) -> tuple[int, int]:
@@ -66,6 +69,9 @@ def chosen_for(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int
         tile = _cached_tile(tile)
     # Low tiles of an image that is not held read each row of pixels again and again.
     tall = 0 if problem.reading is None else max(BLOCK, problem.kernel[0] // problem.stride[0])
+    if problem.reading is not None:
+        most = max(_MOST_READ // tile[1], _MOST_KERNELS_TALL * tall)
+        tile = min(tile[0], floor_to_blocks(most, rows)), tile[1]
     while parallel > 1 and resident + considered.working_bytes(chosen, (1, 1), parallel) > memory:
         parallel -= 1
     while resident + considered.working_bytes(chosen, tile, parallel) > memory:

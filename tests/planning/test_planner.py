@@ -11,6 +11,7 @@ import pytest
 from patchsim import InputError, match
 from patchsim.engines import Problem, fft, simd
 from patchsim.engines.cuda import launch
+from patchsim.engines.problem import Reading
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.planning import batching, candidates, planner
@@ -86,6 +87,19 @@ def test_the_best_match_alone_is_searched_by_bounds_whatever_the_type(metric, dt
     assert plan.direct_plan.engine == ("simd" if metric == "sad" else "fft")
     assert plan.direct_plan.exact_plan == plan.exact_plan or plan.direct_plan is plan.exact_plan
     assert plan.peak >= plan.direct_plan.working
+
+
+@pytest.mark.parametrize("metric", ["sad", "zncc"])
+@pytest.mark.parametrize(("width", "tallest"), [(1000, (1 << 21) // 937), (100_000, 8 * 64)])
+def test_tiles_of_an_image_read_by_windows_do_not_grow_with_its_height(metric, width, tallest):
+    reading = Reading("from the .npy file", 5)
+    tiles = []
+    for rows in (10_000, 100_000, 1_000_000):
+        facts = (rows, width, 1), (64, 64, 1), "uint8", (1, 1), metric, 255.0, "cpu", 2
+        problem = Problem(*facts, tolerance=0.02, reading=reading)
+        plan = planner.make(problem, engine="auto", device="cpu", memory=8 << 30, resident=0)
+        tiles.append(plan.tile)
+    assert all(BLOCK <= tall <= tallest for tall, _ in tiles)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
