@@ -15,8 +15,8 @@ from patchsim.machine import extensions
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.warp import Pose
 from patchsim.registration import (
-    first_look,
     levels,
+    looked_poses,
     loops,
     native,
     plain,
@@ -185,7 +185,7 @@ def test_first_looks_at_rounded_kernels(rng, metric, masked):
 
 def test_half_a_turn_further_kernels_are_reversed(rng):
     """Where a whole turn has an even number of angles: beside NumPy, which turns each of them."""
-    angles = first_look.spread(0.1, 0.1 + 2 * math.pi, 0.65, is_cyclic=True)
+    angles = looked_poses.spread(0.1, 0.1 + 2 * math.pi, 0.65, is_cyclic=True)
     poses = np.column_stack([angles, np.full(len(angles), -0.1)])
     assert len(poses) == 10
     kernel = Case(rng, "uint8", "channels").kernels[0]
