@@ -603,7 +603,7 @@ def test_ctrl_c_ends_quietly_and_leaves_no_process(large, tmp_path):
     before = {one.pid for one in psutil.process_iter()}
     command = subprocess.Popen(
         [sys.executable, "-m", "patchsim", "match", path, tmp_path / "kernel.npy",
-         "--cluster", "local:2", "--quiet"],
+         "--cluster", "local:2", "--quiet", "--engine", "unfold"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path,
         start_new_session=True,
     )  # fmt: skip
