@@ -64,9 +64,9 @@ def chosen_for(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int
     is_square = tile is not None  # little of a square tile is border, where pixels are read twice
     if tile is None:
         tile = _band_tile(chosen, parallel)
-    # Low tiles of an image that is not held read each row of pixels again and again.
-    tall = 0 if problem.reading is None else max(BLOCK, problem.kernel[0] // problem.stride[0])
-    if problem.reading is not None:
+    tall = 0
+    if problem.reading is not None:  # low tiles read each row of pixels again and again
+        tall = max(BLOCK, problem.kernel[0] // problem.stride[0])
         most = max(_MOST_READ // tile[1], _MOST_KERNELS_TALL * tall)
         tile = min(tile[0], floor_to_blocks(most, rows)), tile[1]
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
