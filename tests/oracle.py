@@ -101,11 +101,13 @@ def score(metric, window, taps, counts, channels, span):
 
 def weighted(counts, one, two):
     """The sum of products, each as often as it counts."""
+    assert len(counts) == len(one) == len(two)
     return sum(map(mul, map(mul, counts, one), two))
 
 
 def centred(counts, values):
     """A channel less its mean; times how many values count, so that integers stay integers."""
+    assert len(counts) == len(values)
     count, total = sum(counts), sum(map(mul, counts, values))
     return [count * value - total for value in values]
 
