@@ -47,8 +47,11 @@ def run(case: Case) -> list[Result]:
         }
         if case.height <= 512 and shutil.which("compare"):
             contestants["ImageMagick compare -metric MAE"] = lambda: _imagemagick(folder)
-        contestants["a script with OpenCV, heatmap"] = lambda: _place(
-            [sys.executable, "-c", _OPENCV_SCRIPT, "big.png", "small.png", "cv.png"], folder
+        script = [sys.executable, "-c", _OPENCV_SCRIPT, "big.png", "small.png", "cv.png"]
+        contestants["a script with OpenCV, heatmap"] = lambda: _place(script, folder)
+        # NumPy's OpenBLAS starts a thread for each core, and these wait by spinning.
+        contestants["the same with OPENBLAS_NUM_THREADS=1"] = lambda: _place(
+            ["env", "OPENBLAS_NUM_THREADS=1", *script], folder
         )
         results = race("whole process", case, contestants)
         peak = _peak_memory([patchsim, "match", "big.png", "small.png", "-q"], folder)
