@@ -9,6 +9,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -24,7 +25,36 @@ from patchsim.cluster.part_files import Part
 from patchsim.events import Observer
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None)
+@given(
+    map_rows=st.lists(st.integers(1, 3000), min_size=1, max_size=3),
+    kernel_rows=st.integers(1, 300),
+    stride=st.integers(1, 9),
+    total=st.integers(1, 70),
+)
+def test_the_bands_of_all_parts_cover_each_row_of_the_maps_once(
+    map_rows, kernel_rows, stride, total
+):
+    jobs = [
+        SimpleNamespace(
+            plan=SimpleNamespace(
+                problem=SimpleNamespace(
+                    map_shape=(rows, 7), kernel=(kernel_rows, 5), stride=(stride, 1)
+                )
+            )
+        )
+        for rows in map_rows
+    ]
+    search = SimpleNamespace(jobs=jobs, parts=[[index] for index in range(len(jobs))])
+    scored = [[] for _ in jobs]
+    with mock.patch.object(parts.work, "score_band", lambda _search, _todo, band: [band]):
+        for number in range(1, total + 1):
+            for band in parts._scored(search, None, Part(number, total), Observer()):
+                scored[band.jobs[0]] += range(band.top, band.top + band.rows)
+    assert scored == [list(range(max(map_rows)))] * len(jobs)
+
+
+@settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_parts_give_the_matches_of_one_process(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 20), "seed"))
