@@ -167,6 +167,13 @@ def search(chance):
         finer.bound(whole, bounds, whole)
         for level in range(finer.levels):
             finer.refine(level, whole, bounds, whole, 0.5)
+    # The third search of a kind of picture bounds its windows in one call.
+    for picture in (wide, wide[..., 0]):
+        matcher = patchsim.Matcher(
+            picture[31:91, 47:111], engine="pruned", top=1, margin=False, threads=1
+        )
+        for _ in range(3):
+            matcher.match(picture, map=False)
     several = [np.ascontiguousarray(image[y : y + 9, 5:13]) for y in (3, 11, 20)]
     for metric in ("ssd", "zncc"):
         patchsim.match(image, several, metric=metric, engine="fft", map=True, threads=1)

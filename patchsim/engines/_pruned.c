@@ -9,6 +9,8 @@
  * look(image, pitch, kernel, weights, run, height, stride_y, step_x, bounds, bounds_pitch, rows,
  *      cols, squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
  * screen(as look, and: places, sums) -> (count, compared, done)
+ * narrow(image, pitch, channels, width, rows, kernel, kernel_height, kernel_width, levels, sums,
+ *        costs, slack, bounds, variant) -> (least sum, unit, windows left, compared)
  * quantise(values, type, low, step, out, variant) -> the largest rounding, in steps
  * compare(image, type, pitch, kernel, weights, run, height, stride_y, step_x, cols, places, count,
  *         squared, limit, rounding, out, variant) -> rows compared
@@ -22,6 +24,12 @@
  * bound but a window dropped. `least` becomes the least bound of each square of `block` windows a
  * side; the first window lies `down` and `across` from the corner of its own. `raise_bounds` raises bounds that are at or below a limit to these
  * times a ratio, where they are larger, and counts the windows at or below the limit that are left.
+ *
+ * `narrow` bounds all windows of a picture by `sad`, and raises the bounds by finer cells as long as
+ * that takes less than to compare the windows left. These are they that could differ by at most the
+ * least sum found and a slack. Each level has a lattice of cells: height and width of a cell, cells
+ * down and across; the kernel's sums, cell by cell and channel by channel; and costs in rows compared,
+ * that of making it for the picture and that of a GROUP of windows.
  *
  * With weights, bytes as the kernel's or None, each difference counts so many times.
  *
@@ -48,6 +56,9 @@
 #define X86_VARIANTS 0
 #define INLINE static inline
 #endif
+
+static const char NO_VARIANT[] = "this processor has no such variant";
+static const char NOT_ALIGNED[] = "an array's values do not lie at multiples of their size";
 
 #define PADDING 64 /* boxes under columns of windows are read in whole steps of so many */
 #define GONE 65535
@@ -597,24 +608,32 @@ INLINE uint16_t least_of(const uint16_t *bounds, ptrdiff_t cols)
     return least;
 }
 
-/* The best window at or below the limit, or what was found when `most` rows had been compared. The
- * window of the least bound comes first and sets the limit for the others; behind the best one an
- * equal difference does not suffice. */
-INLINE void look_body(Look *t)
+/* The first window of the least bound, which is returned too; -1 if all are dropped. */
+INLINE ptrdiff_t least_window(const Look *t, uint16_t *least)
 {
     ptrdiff_t first = -1;
-    uint16_t least = GONE;
+    *least = GONE;
     for (ptrdiff_t row = 0; row < t->rows; row++) {
         const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
         uint16_t lowest = least_of(bounds, t->cols);
-        if (lowest < least) {
-            least = lowest;
+        if (lowest < *least) {
+            *least = lowest;
             ptrdiff_t col = 0;
             while (bounds[col] != lowest)
                 col++;
             first = row * t->cols + col;
         }
     }
+    return first;
+}
+
+/* The best window at or below the limit, or what was found when `most` rows had been compared. The
+ * window of the least bound comes first and sets the limit for the others; behind the best one an
+ * equal difference does not suffice. */
+INLINE void look_body(Look *t)
+{
+    uint16_t least;
+    ptrdiff_t first = least_window(t, &least);
     t->best = t->limit;
     t->at = -1;
     t->done = 1;
@@ -682,6 +701,8 @@ INLINE void screen_body(Look *t)
         }
     }
 }
+
+#include "_pruned_narrow.h"
 
 /* Values of another type as bytes: (v - low) / step, clipped to 0..255 and rounded. */
 typedef struct {
@@ -819,6 +840,7 @@ COMPARE(compare_doubles, double, double, doubles)
 static void boxes_portable(const Boxes *t) { boxes_body(t); }
 static void look_portable(Look *t) { look_body(t); }
 static void screen_portable(Look *t) { screen_body(t); }
+static void narrow_portable(Narrow *t) { narrow_body(t); }
 static void quantise_words_portable(Quantise *t) { quantise_words(t); }
 static void quantise_floats_portable(Quantise *t) { quantise_floats(t); }
 static void quantise_doubles_portable(Quantise *t) { quantise_doubles(t); }
@@ -830,6 +852,7 @@ static void compare_doubles_portable(Compare *t) { compare_doubles(t); }
     TARGET static void boxes_##NAME(const Boxes *t) { boxes_body(t); }                    \
     TARGET static void look_##NAME(Look *t) { look_body(t); }                             \
     TARGET static void screen_##NAME(Look *t) { screen_body(t); }                         \
+    TARGET static void narrow_##NAME(Narrow *t) { narrow_body(t); }                       \
     TARGET static void quantise_words_##NAME(Quantise *t) { quantise_words(t); }          \
     TARGET static void quantise_floats_##NAME(Quantise *t) { quantise_floats(t); }        \
     TARGET static void quantise_doubles_##NAME(Quantise *t) { quantise_doubles(t); }      \
@@ -846,6 +869,7 @@ typedef struct {
     void (*bounds)(Bounds *);
     void (*look)(Look *);
     void (*screen)(Look *);
+    void (*narrow)(Narrow *);
     /* Of values of 16 bits, float and double. */
     void (*quantise[3])(Quantise *);
     void (*compare[3])(Compare *);
@@ -853,7 +877,7 @@ typedef struct {
 } Variant;
 
 #define BODIES_OF(NAME)                                                                   \
-    look_##NAME, screen_##NAME,                                                           \
+    look_##NAME, screen_##NAME, narrow_##NAME,                                            \
         {quantise_words_##NAME, quantise_floats_##NAME, quantise_doubles_##NAME},         \
         {compare_words_##NAME, compare_floats_##NAME, compare_doubles_##NAME}
 
@@ -877,8 +901,6 @@ static const Variant *variant(const char *name)
     return NULL;
 }
 
-static const char NO_VARIANT[] = "this processor has no such variant";
-static const char NOT_ALIGNED[] = "an array's values do not lie at multiples of their size";
 
 /* What is asked must lie in the buffers. */
 enum { BOXED, BOXES, BOXES_BUFFERS };
@@ -1168,6 +1190,50 @@ static PyObject *screen(PyObject *self, PyObject *args, PyObject *keywords)
     return Py_BuildValue("nnN", t.found, t.compared, PyBool_FromLong(t.done));
 }
 
+static PyObject *narrow(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"image", "pitch", "channels", "width", "rows", "kernel",
+                            "kernel_height", "kernel_width", "levels", "sums", "costs", "slack",
+                            "bounds", "variant", NULL};
+    Py_buffer b[NARROW_BUFFERS] = {0};
+    Py_ssize_t pitch, channels, width, rows, height, kernel_width;
+    unsigned long long slack;
+    const char *name;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*nnnny*nny*y*y*Kw*s", names, &b[NARROWED],
+                                     &pitch, &channels, &width, &rows, &b[NARROW_KERNEL], &height,
+                                     &kernel_width, &b[LEVELS], &b[LEVEL_SUMS], &b[COSTS], &slack,
+                                     &b[NARROW_BOUNDS], &name))
+        return NULL;
+    Narrow t = {0};
+    t.levels = b[LEVELS].buf, t.sums = b[LEVEL_SUMS].buf, t.costs = b[COSTS].buf;
+    t.count = b[LEVELS].len / (LEVEL * 8), t.slack = slack;
+    t.channels = channels, t.width = width, t.kernel_width = kernel_width;
+    Look *look = &t.look;
+    look->image = b[NARROWED].buf, look->kernel = b[NARROW_KERNEL].buf;
+    look->pitch = look->step_y = pitch, look->step_x = channels;
+    look->height = height, look->rows = rows;
+    look->bounds = b[NARROW_BOUNDS].buf;
+    const Variant *chosen = variant(name);
+    const char *wrong = chosen ? narrow_misfit(&t, b) : NO_VARIANT;
+    int is_short = 0;
+    if (!wrong) {
+        look->run = kernel_width * channels;
+        look->cols = look->bounds_pitch = width - kernel_width + 1;
+        look->window = chosen->sad;
+        t.boxes = chosen->boxes, t.bounds = chosen->bounds;
+        Py_BEGIN_ALLOW_THREADS
+        is_short = !narrow_scratch(&t);
+        if (!is_short)
+            chosen->narrow(&t);
+        free(t.scratch);
+        Py_END_ALLOW_THREADS
+    }
+    if (entry_failed(b, NARROW_BUFFERS, wrong, is_short))
+        return NULL;
+    return Py_BuildValue("Kdnn", (unsigned long long)look->best, t.unit, t.left, look->compared);
+}
+
 /* Where a type stands in the lists of a variant, and -1 of others. */
 static int number_of(const char *type)
 {
@@ -1294,6 +1360,7 @@ static PyMethodDef METHODS[] = {
     {"raise_bounds", KEYWORDS(raise_bounds), "Larger ones, where they could matter."},
     {"look", KEYWORDS(look), "The best of some windows at or below a limit."},
     {"screen", KEYWORDS(screen), "The windows at or below a limit."},
+    {"narrow", KEYWORDS(narrow), "Bounds of all windows, as fine as pays."},
     {"quantise", KEYWORDS(quantise), "An 8-bit copy of values."},
     {"compare", KEYWORDS(compare), "The differences of some windows, of 16 bits or floats."},
     {NULL, NULL, 0, NULL},

@@ -254,6 +254,23 @@ class SearchEngine(Engine, Protocol):
         `beside` is another search of this engine in the same image, with which it may share work.
         """
 
+    def finder(self, kernel: Kernel, problem: Problem, seconds: float) -> Finder | None:
+        """Prepare to find the best window alone in one picture after another.
+
+        It gives up where that takes `seconds` longer than to bound the windows. None if the engine
+        has no quicker way than `search`.
+        """
+
+
+class Finder(Protocol):
+    """Finds the best window of one kernel in pictures of one shape."""
+
+    working_bytes: int
+    """The bytes that it takes beside the lower bounds of all windows."""
+
+    def __call__(self, pixels: Pixels, /) -> tuple[int, int, float] | None:
+        """Return y, x and score of the best window, the first of equal ones, or None: given up."""
+
 
 def has_map(engine: Engine) -> TypeGuard[MapEngine]:
     return engine.HAS_MAP

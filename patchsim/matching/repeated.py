@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, TileScorer
+from patchsim.engines import Bounds, Finder, TileScorer
 from patchsim.geometry.tiles import Tile
 from patchsim.matching import assemble, nothing_found, select_matches
 from patchsim.matching.best_alone import BestAlone
-from patchsim.metrics import ExactKernel
+from patchsim.metrics import ExactKernel, Kernel
 from patchsim.options import Options
 from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
@@ -33,6 +33,7 @@ from patchsim.search.stores import OPEN_BYTES, StoreMaker
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
+    from patchsim.planning.planner import Plan
     from patchsim.ranking.contract import Windows
     from patchsim.search.exhaustive import Exhaustive
     from patchsim.types import Pixels
@@ -81,6 +82,8 @@ class Repeated(NamedTuple):
     kept : KeptKernels
     scorer : TileScorer or None
         Scores all windows of the map, if a plan has one tile.
+    finder : Finder or None
+        Finds the best window without a map, if that is all that is asked for.
     exact : ExactKernel
     alone : BestAlone or None
         Reports the best window, if no other place matters.
@@ -97,6 +100,7 @@ class Repeated(NamedTuple):
     outputs: Outputs
     kept: KeptKernels
     scorer: TileScorer | None
+    finder: Finder | None
     exact: ExactKernel
     alone: BestAlone | None
     can_have_offset: bool
@@ -160,6 +164,7 @@ class Repeated(NamedTuple):
             is_whole = plan.tile == plan.problem.map_shape
             is_one_tile = is_whole and engine.can_bound_blocks(plan.problem)
         prepared = PreparedKernels(kept)
+        alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
         return cls(
             kind=kind,
             options=options,
@@ -169,8 +174,9 @@ class Repeated(NamedTuple):
             outputs=outputs,
             kept=kept,
             scorer=prepared.alone(plan, job.kernel) if is_one_tile else None,
+            finder=_finder(plan, job.kernel) if alone is not None else None,
             exact=prepared.exact_score(plan, job.kernel),
-            alone=BestAlone.of(report, job, options, keeps_map=kind.keeps_map),
+            alone=alone,
             can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
         )
 
@@ -188,6 +194,10 @@ class Repeated(NamedTuple):
         picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
         if self._is_special(picture):
             return None
+        if self.alone is not None and self.finder is not None:
+            best = self.finder(picture.pixels)
+            if best is not None:
+                return self.alone.report(best, 0.0, None, image, started)
         bounds = None if self.scorer is None else self.scorer(picture.pixels)
         if self.alone is not None and bounds is not None:
             stride = self.job.plan.problem.stride
@@ -252,6 +262,20 @@ class Repeated(NamedTuple):
         store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
         store.put(Tile(0, 0, *plan.tile), bounds)
         return store
+
+
+def _finder(plan: Plan, kernel: Kernel) -> Finder | None:
+    """Return what finds the best window quicker than a search, if memory suffices."""
+    engine, directly = engines.load(plan.engine), plan.direct_plan
+    if not engines.is_search(engine):
+        return None
+    seconds = math.inf
+    if directly is not None:
+        seconds = directly.seconds_of(*plan.problem.map_shape)
+    finder = engine.finder(kernel, plan.problem, seconds)
+    if finder is None or plan.resident + finder.working_bytes > plan.memory:
+        return None
+    return finder
 
 
 def _is_in_range(pixels: Pixels, options: Options) -> bool:

@@ -809,6 +809,28 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
         ],
     )  # fmt: skip
     _mistakes(
+        "narrow",
+        {
+            "image": np.zeros(8 * 18, np.uint8), "pitch": 18, "channels": 2, "width": 9, "rows": 5,
+            "kernel": bytes(4 * 6 * 2), "kernel_height": 4, "kernel_width": 6,
+            "levels": np.array([[2, 3, 2, 2], [1, 1, 4, 6]]), "sums": np.zeros(56, np.uint32),
+            "costs": np.zeros((2, 2)), "slack": 9, "bounds": np.zeros((5, 4), np.uint16),
+            "variant": "portable",
+        },
+        [
+            {"image": np.zeros(8 * 18 - 1, np.uint8)}, {"pitch": 17}, {"channels": 1}, {"rows": 6},
+            {"channels": 0}, {"width": 10}, {"width": 5}, {"kernel": bytes(47)},
+            {"kernel_height": 5}, {"kernel_width": 7}, {"slack": 2**63}, {"variant": "none"},
+            {"levels": np.array([[2, 3, 2, 2]])}, {"costs": np.zeros((3, 2))},
+            {"levels": np.zeros((0, 4), np.int64), "costs": np.zeros((0, 2))},
+            {"levels": np.array([[2, 3, 2, 2], [1, 1, 5, 6]])},
+            {"levels": np.array([[2, 3, 2, 2], [1, 1, 4, 7]])},
+            {"levels": np.array([[2, 3, 2, 2], [0, 1, 4, 6]])},
+            {"levels": np.array([[2, 3, 2, 2], [1, 1, -4, -6]])},
+            {"sums": np.zeros(55, np.uint32)}, {"bounds": np.zeros((5, 3), np.uint16)},
+        ],
+    )  # fmt: skip
+    _mistakes(
         "look",
         {
             "image": np.zeros(8 * 9, np.uint8), "pitch": 9, "kernel": bytes(6),

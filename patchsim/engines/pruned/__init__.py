@@ -25,13 +25,14 @@ import math
 from patchsim.engines import contract
 from patchsim.engines.common.metrics import refused_metric
 from patchsim.engines.problem import Problem
-from patchsim.engines.pruned import byte_copy, cells, compiled
+from patchsim.engines.pruned import best_finder, byte_copy, cells, compiled
 from patchsim.engines.pruned.byte_search import Search as Search
 from patchsim.engines.pruned.score_scale import total
 from patchsim.engines.pruned.wide_search import WideSearch as WideSearch
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import extensions
+from patchsim.metrics import Kernel
 from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
@@ -150,3 +151,9 @@ def search(
 ) -> contract.Search:
     of_type = Search if problem.dtype == "uint8" else WideSearch
     return of_type(image, kernel, problem, weights, beside)
+
+
+def finder(kernel: Kernel, problem: Problem, seconds: float) -> contract.Finder | None:
+    if not best_finder.can_find(problem):
+        return None
+    return best_finder.BestFinder(kernel.pixels, problem, seconds)

@@ -29,7 +29,7 @@ _VALUE_SECONDS, _WEIGHTED_SECONDS = {"sad": 1.1e-11, "ssd": 2e-11}, 1e-10
 
 # And of finer bounds: for each value's boxes, each cell of a window that could be the best, and
 # each window that is looked at for that.
-_BOX_SECONDS, _CELL_SECONDS, _OPEN_SECONDS = 5e-10, 3e-11, 1e-10
+BOX_SECONDS, CELL_SECONDS, OPEN_SECONDS = 5e-10, 3e-11, 1e-10
 
 
 class _LastBoxes(threading.local):
@@ -62,8 +62,7 @@ class Search:
         self.problem = problem
         self._image = image
         assert beside is None or isinstance(beside, Search)
-        value_seconds = _VALUE_SECONDS[problem.metric] if weights is None else _WEIGHTED_SECONDS
-        self.row_seconds = _ROW_SECONDS + problem.kernel[1] * problem.kernel[2] * value_seconds
+        self.row_seconds = seconds_of_row(problem, weights)
         self._last: _LastBoxes = beside._last if beside else _LastBoxes()
         kernel = np.ascontiguousarray(kernel)
         self.scale = ScoreScale(problem)
@@ -105,8 +104,8 @@ class Search:
             (tile.rows, tile.cols), self.problem.kernel[:2], self.problem.stride
         )
         count = len(self._grids.cells(level).places) * channels
-        bounds = tile.cells * (share * count * _CELL_SECONDS + _OPEN_SECONDS)
-        return height * width * channels * _BOX_SECONDS + bounds
+        bounds = tile.cells * (share * count * CELL_SECONDS + OPEN_SECONDS)
+        return height * width * channels * BOX_SECONDS + bounds
 
     def refine(self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, floor: float) -> int:
         return self.refine_to(level, tile, bounds, place, self.scale.largest_difference(floor))
@@ -257,6 +256,12 @@ class Search:
     def least_differences(self, bounds: LowerBounds) -> NDArray[np.float64]:
         """Return lower bounds in differences rather than in units."""
         return bounds.astype(np.float64) * (self.unit * (1 - 1e-12))
+
+
+def seconds_of_row(problem: Problem, weights: Weights | None) -> float:
+    """Return the estimated seconds of comparing a row of a window with one of the kernel."""
+    value_seconds = _VALUE_SECONDS[problem.metric] if weights is None else _WEIGHTED_SECONDS
+    return _ROW_SECONDS + problem.kernel[1] * problem.kernel[2] * value_seconds
 
 
 def finer_tile(problem: Problem, tile: tuple[int, int]) -> tuple[int, int]:

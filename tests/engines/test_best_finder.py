@@ -1,0 +1,162 @@
+"""The best window of small pictures in one call: that of the formula, whatever bounds are worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import oracle
+import pytest
+from helpers.photographs import photograph
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchsim import Matcher, match
+from patchsim.engines import Problem, pruned
+from patchsim.machine import extensions
+from patchsim.metrics import Kernel
+
+_pruned = pytest.importorskip(
+    "patchsim.engines._pruned",
+    reason="the C extension was not built: no compiler at install time",
+)
+FOREVER = 1e9
+
+
+@pytest.fixture(params=_pruned.variants())
+def variant(request, monkeypatch):
+    monkeypatch.setenv(extensions.VARIANT_SETTING, request.param)
+
+
+def problem(image, kernel, **options):
+    return Problem(
+        image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1,
+        map_wanted=False, **options,
+    )  # fmt: skip
+
+
+def finder(image, kernel, seconds=FOREVER):
+    found = pruned.finder(Kernel(kernel), problem(image, kernel), seconds)
+    assert found is not None
+    return found
+
+
+def differences(image, kernel):
+    """In NumPy, independent of the engine."""
+    patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[:, :, 0]
+    return np.abs(patches.astype(np.int64) - kernel).sum((2, 3, 4))
+
+
+def assert_finds_the_best(image, kernel):
+    sums = differences(image, kernel)
+    y, x = divmod(int(sums.argmin()), sums.shape[1])  # the first of equal ones
+    row, col, score = finder(image, kernel)(image)
+    assert (row, col) == (y, x)
+    assert score == pytest.approx(1 - sums.min() / (kernel.size * 255), abs=1e-15)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 4), (17, 16), (33, 50), (64, 66)])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_best_window(size, channels, is_there, rng):
+    photo = photograph("astronaut")[..., np.arange(channels) % 3]
+    image = np.ascontiguousarray(photo[100:180, 150:240])
+    top, left = (7, 5) if is_there else (-60 - size[0], -20 - size[1])
+    taps = (image if is_there else photo)[top:, left:][: size[0], : size[1]]
+    kernel = np.clip(taps + rng.normal(0, 6, taps.shape), 0, 255).astype(np.uint8)
+    assert_finds_the_best(image, kernel)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("kind", ["noise", "flat", "two levels", "twice", "black on white"])
+def test_pictures_that_bounds_tell_nothing_of(kind, rng):
+    image = rng.integers(0, 256, (130, 150, 1)).astype(np.uint8)
+    kernel = rng.integers(0, 256, (70, 65, 1)).astype(np.uint8)
+    if kind == "flat":
+        image[:], kernel[:] = 255, 0
+    elif kind == "two levels":
+        image, kernel = image // 128 * 255, kernel // 128 * 255
+    elif kind == "twice":
+        image[3:73, 70:135] = image[55:125, 8:73] = kernel
+    elif kind == "black on white":
+        image[:], kernel[:] = 255, 255
+        image[60, 75], kernel[30, 30] = 0, 0
+    assert_finds_the_best(image, kernel)
+
+
+@given(st.data())
+def test_any_small_picture_against_the_oracle(data):
+    height, width, channels = (data.draw(st.integers(1, most)) for most in (12, 14, 3))
+    tall, wide = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+    values = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    levels = data.draw(st.sampled_from([2, 5, 256]))
+    image, kernel = (
+        (values.integers(0, levels, (*shape, channels)) * (255 // (levels - 1))).astype(np.uint8)
+        for shape in ((height, width), (tall, wide))
+    )
+    scores = np.array(oracle.sad_map(image.tolist(), kernel.tolist(), span=255))
+    y, x, score = finder(image, kernel)(image)
+    assert score == pytest.approx(scores.max(), abs=1e-12)
+    best = np.argwhere(np.abs(scores - scores.max()) < 1e-12)[0]
+    assert [y, x] == best.tolist()
+
+
+@pytest.mark.usefixtures("variant")
+def test_the_bounds_of_every_level_lie_below_the_differences():
+    photo = photograph("astronaut")
+    image, kernel = np.ascontiguousarray(photo[:150, :160]), photo[300:380, 9:99]
+    search = finder(image, kernel)
+    sums = differences(image, kernel)
+    for count in range(1, len(search._narrow["levels"]) + 1):
+        bounds = np.empty(sums.shape, np.uint16)
+        levels = search._narrow["levels"][:count]
+        cells = int(levels[:, 2:].prod(1).sum())
+        least, unit, left, _ = _pruned.narrow(
+            image=image, pitch=image.strides[0], bounds=bounds,
+            **search._narrow | {
+                "levels": levels, "sums": search._narrow["sums"][:cells],
+                "costs": np.zeros((count, 2)), "slack": 99,
+            },
+        )  # fmt: skip
+        assert (bounds * unit <= sums).all()
+        assert least in sums
+        assert left >= (sums <= least + 99).sum()
+        assert least >= sums.min()
+
+
+def test_it_gives_up_where_windows_would_take_too_long(rng):
+    image, kernel = (rng.integers(0, 256, (side, side, 1)).astype(np.uint8) for side in (150, 40))
+    assert finder(image, kernel)(image) is not None
+    assert finder(image, kernel, 1e-6)(image) is None
+
+
+def test_what_does_not_lie_row_by_row_takes_a_search_of_its_own():
+    image = photograph("astronaut")[:90, :80]
+    kernel = image[20:30, 20:30]
+    search = finder(image, kernel)
+    assert search(np.ascontiguousarray(image))[:2] == (20, 20)
+    assert search(np.asfortranarray(image)) is None
+
+
+def test_problems_that_it_does_not_take():
+    fits = problem(np.zeros((90, 90, 1)), np.zeros((30, 30, 1)))
+    kernel = Kernel(np.zeros((30, 30, 1), np.uint8))
+    assert pruned.finder(kernel, fits, FOREVER) is not None
+    for change in (
+        {"metric": "ssd"}, {"stride": (1, 2)}, {"dtype": "uint16"}, {"weight_sum": 5},
+        {"image": (4000, 4000, 1)},
+    ):  # fmt: skip
+        assert pruned.finder(kernel, replace(fits, **change), FOREVER) is None
+
+
+@pytest.mark.parametrize(("is_there", "channels"), [*product([True, False], [1, 3])])
+def test_a_kept_matcher_finds_what_one_search_does(is_there, channels):
+    photo = photograph("astronaut")[..., :channels]
+    kernel = photo[300:364, 200:264] if is_there else 255 - photo[10:74, 300:364]
+    options = {"top": 1, "margin": False, "engine": "pruned", "memory": 10**9}
+    matcher = Matcher(np.ascontiguousarray(kernel), **options)
+    for top in (0, 50, 150, 180, 212):
+        image = np.ascontiguousarray(photo[top : top + 300, 90:400])
+        assert matcher.match(image).matches == match(image, kernel, **options).matches
