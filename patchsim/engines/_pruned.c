@@ -599,6 +599,8 @@ static uint16_t reach(const Look *t, uint64_t limit)
     return bound < GONE - 1 ? (uint16_t)bound : GONE - 1;
 }
 
+#define LOW_SHARE 4 /* bounds are low in so small a part of those that are to be looked at */
+
 /* The least bound of a row of windows. */
 INLINE uint16_t least_of(const uint16_t *bounds, ptrdiff_t cols)
 {
@@ -627,9 +629,45 @@ INLINE ptrdiff_t least_window(const Look *t, uint16_t *least)
     return first;
 }
 
+/* Looks at the windows with bounds from `low` to `high` that could be better than the best one. */
+INLINE void look_between(Look *t, ptrdiff_t first, uint16_t low, uint16_t high)
+{
+    uint64_t limit = t->best;
+    uint16_t most = reach(t, limit) < high ? reach(t, limit) : high;
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
+        /* Most rows have no window that could be as good. */
+        if (least_of(bounds, t->cols) > most)
+            continue;
+        for (ptrdiff_t col = 0; col < t->cols; col++) {
+            if (bounds[col] > most || bounds[col] < low)
+                continue;
+            ptrdiff_t at = row * t->cols + col;
+            int behind = t->at >= 0 && at > t->at;
+            if (behind && t->best == 0)
+                return;
+            if (limit != t->best - (uint64_t)behind) {
+                limit = t->best - (uint64_t)behind;
+                most = reach(t, limit) < high ? reach(t, limit) : high;
+            }
+            if (at == first || bounds[col] > most)
+                continue;
+            if (t->compared > t->most) {
+                t->done = 0;
+                return;
+            }
+            uint64_t sum = evaluate(t, row, col, limit);
+            if (sum <= limit) {
+                t->best = sum;
+                t->at = at;
+            }
+        }
+    }
+}
+
 /* The best window at or below the limit, or what was found when `most` rows had been compared. The
- * window of the least bound comes first and sets the limit for the others; behind the best one an
- * equal difference does not suffice. */
+ * window of the least bound comes first and sets the limit for the others, then those of low bounds,
+ * one of which mostly excludes others. An equal difference does not suffice behind the best one. */
 INLINE void look_body(Look *t)
 {
     uint16_t least;
@@ -644,37 +682,11 @@ INLINE void look_body(Look *t)
         t->best = sum;
         t->at = first;
     }
-    uint64_t limit = t->best;
-    uint16_t reached = reach(t, limit);
-    for (ptrdiff_t row = 0; row < t->rows; row++) {
-        const uint16_t *bounds = t->bounds + row * t->bounds_pitch;
-        /* Most rows have no window that could be as good. */
-        if (least_of(bounds, t->cols) > reached)
-            continue;
-        for (ptrdiff_t col = 0; col < t->cols; col++) {
-            if (bounds[col] > reached)
-                continue;
-            ptrdiff_t at = row * t->cols + col;
-            int behind = t->at >= 0 && at > t->at;
-            if (behind && t->best == 0)
-                return;
-            if (limit != t->best - (uint64_t)behind) {
-                limit = t->best - (uint64_t)behind;
-                reached = reach(t, limit);
-            }
-            if (at == first || bounds[col] > reached)
-                continue;
-            if (t->compared > t->most) {
-                t->done = 0;
-                return;
-            }
-            sum = evaluate(t, row, col, limit);
-            if (sum <= limit) {
-                t->best = sum;
-                t->at = at;
-            }
-        }
-    }
+    uint16_t reached = reach(t, t->best);
+    uint16_t low = reached > least ? (uint16_t)(least + (reached - least) / LOW_SHARE) : least;
+    look_between(t, first, 0, low);
+    if (t->done)
+        look_between(t, first, (uint16_t)(low + 1), GONE - 1);
 }
 
 /* Lists all windows at or below the limit, or those found when `most` rows had been compared. */

@@ -19,7 +19,7 @@ from patchsim.ranking.window_bounds import WindowBounds
 # As many rows of windows as take so many seconds are compared in each anyway: the look at the block
 # takes about as long.
 _ROWS_SECONDS = 2e-5
-_AT_ONCE = 32  # blocks that a thread takes, best first
+AT_ONCE = 32  # blocks that a thread takes, best first
 
 
 class ComparedWindows:
@@ -67,13 +67,16 @@ class ComparedWindows:
         rows = max(seconds, _ROWS_SECONDS) / self._search.row_seconds
         self._rows_most = int(min(rows, sys.maxsize))
 
-    def decide_until(self, blocks: list[int], end: float) -> list[int]:
-        """Look at blocks, until the budget has spent so many seconds; return those undecided."""
+    def decide_until(self, blocks: list[int], end: float, at_once: int) -> list[int]:
+        """Look at blocks, until the budget has spent so many seconds; return those undecided.
+
+        The time is read whenever each thread has looked at `at_once` blocks.
+        """
+        count = at_once * self._threads
         undecided: list[int] = []
         while blocks and self._budget.spent < end:
-            at_once = _AT_ONCE * self._threads
-            undecided += self.decide_all(blocks[:at_once])
-            blocks = self._blocks.still_open(blocks[at_once:])
+            undecided += self.decide_all(blocks[:count])
+            blocks = self._blocks.still_open(blocks[count:])
         return undecided + blocks
 
     def decide_all(self, blocks: list[int]) -> list[int]:
@@ -87,7 +90,7 @@ class ComparedWindows:
         # The first block alone: it gives an incumbent for the others.
         (undecided, seconds), others = undecided_of(blocks[:1]), blocks[1:]
         self._budget.spent += seconds
-        size = max(1, min(_AT_ONCE, -(-len(others) // self._threads)))
+        size = max(1, min(AT_ONCE, -(-len(others) // self._threads)))
         chunks = [others[i : i + size] for i in range(0, len(others), size)]
         parallel = min(self._threads, max(1, len(chunks)))
         with closing(in_order(undecided_of, chunks, parallel)) as results:

@@ -21,7 +21,7 @@ from patchsim.geometry.blocks import BLOCK, grid_shape
 from patchsim.geometry.overlaps import Box
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
-from patchsim.ranking.compared_windows import ComparedWindows
+from patchsim.ranking.compared_windows import AT_ONCE, ComparedWindows
 from patchsim.ranking.contract import Closest, Windows
 from patchsim.ranking.direct_blocks import DirectBlocks, EvaluateBlocks, ScoredTile
 from patchsim.ranking.finer_bounds import FinerBounds
@@ -33,12 +33,12 @@ from patchsim.ranking.window_bounds import WindowBounds
 
 # The share of what is cheap that each of the best blocks may take first, and their number.
 _FIRST, _FIRST_BLOCKS = 0.05, 2
-# The share of what is cheap in which the direct search may score the best blocks, where windows are
-# not to be compared one by one.
-_FIRST_SCORED = 0.25
 # The open windows of blocks are compared one by one if that is expected to take this share of the
 # direct search of the blocks, until it has taken the other one. A few blocks are looked at anyway.
 _EXPECTED, _COMPARED, _FEW_BLOCKS = 0.6, 0.8, 4
+# Unless it is expected to take so many times as long, the best of the blocks are compared as a try,
+# for this share of what is cheap: mostly one has about the best window, and that excludes others.
+_HOPELESS, _TRIED = 3.0, 0.5
 # All windows are left to the direct search once more than this share of the blocks would be scored:
 # their scores would take too much memory.
 _MOST_SCORED = 0.7
@@ -298,36 +298,33 @@ class PrunedWindows:
 
     def _narrow(self, blocks: list[int]) -> list[int]:
         """Compare windows, after finer bounds where these pay; return the blocks left undecided."""
-        is_worth = self._can_pay_to_compare(blocks)
-        if not is_worth and (count := self._count_cheap(blocks)):
-            # Their scores, mostly with about the best one, leave fewer of the others open.
-            self._score_directly(blocks[:count])
-            blocks = self._blocks.still_open(blocks[count:])
-            is_worth = self._can_pay_to_compare(blocks)
+        if self._blocks_directly and self._share_of_direct(blocks) <= _HOPELESS:
+            blocks = self._compare_some(blocks)
         for level in range(self._refinement.levels):
             if len(blocks) <= _FEW_BLOCKS or not self._refinement.refine(level, blocks):
                 break
             blocks = self._blocks.still_open(blocks)
-            is_worth = self._can_pay_to_compare(blocks)
         self._search.clear()
         blocks.sort(key=lambda block: -self._blocks.upper_bounds[block])
-        return self._compare_while_it_pays(blocks) if is_worth else blocks
+        if self._share_of_direct(blocks) <= _EXPECTED:
+            return self._compare_while_it_pays(blocks)
+        return blocks
 
-    def _can_pay_to_compare(self, blocks: list[int]) -> bool:
-        """Return whether the open windows of blocks take less, one by one, than a direct search."""
+    def _share_of_direct(self, blocks: list[int]) -> float:
+        """Return how long comparing the open windows of blocks takes beside a direct search."""
         if self._blocks_directly is None or len(blocks) <= _FEW_BLOCKS:
-            return True
+            return 0.0
         expected = self._refinement.seconds_of_windows(blocks)
-        return expected <= _EXPECTED * self._budget.direct_seconds(len(blocks))
+        return expected / self._budget.direct_seconds(len(blocks))
 
-    def _count_cheap(self, blocks: list[int]) -> int:
-        """Return how many blocks the direct search may score as a try."""
-        cheap, block_seconds = self._budget.cheap_seconds, self._budget.direct_seconds(1)
-        count = min(int(_FIRST_SCORED * cheap / block_seconds), len(blocks) // 4) if cheap else 0
-        return count if count >= _FEW_BLOCKS else 0
+    def _compare_some(self, blocks: list[int]) -> list[int]:
+        """Look at the best blocks, for the time of their direct search; return those undecided."""
+        self._compared.allow(self._budget.direct_seconds(1))
+        end = self._budget.spent + _TRIED * self._budget.cheap_seconds
+        return self._compared.decide_until(blocks, end, _FEW_BLOCKS)
 
     def _compare_while_it_pays(self, blocks: list[int]) -> list[int]:
         """Look at blocks, the best first, for most of the time of their direct search at most."""
         direct = self._budget.direct_seconds(len(blocks))
         self._compared.allow(direct / max(1, len(blocks)))
-        return self._compared.decide_until(blocks, self._budget.spent + _COMPARED * direct)
+        return self._compared.decide_until(blocks, self._budget.spent + _COMPARED * direct, AT_ONCE)

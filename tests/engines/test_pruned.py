@@ -200,6 +200,23 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_a_look_finds_the_first_of_equal_windows_whatever_their_bounds(metric, rng):
+    for step in (85, 255):  # the best windows differ, or are as the kernel
+        image = rng.integers(0, 2, (40, 50, 1)).astype(np.uint8) * 255
+        kernel = (rng.integers(0, 255 // step + 1, (3, 2, 1)) * step).astype(np.uint8)
+        search = pruned.Search(image, kernel, problem(image, kernel, metric))
+        truth = differences(image, kernel, metric, (1, 1))
+        assert (truth == truth.min()).sum() > 3
+        whole = Tile(0, 0, *truth.shape)
+        for _ in range(50):
+            bounds = rng.uniform(0, truth / search.unit).astype(np.uint16)
+            found = search.look(whole, bounds, whole, -np.inf, 10**9)
+            assert found.done
+            assert (found.row, found.col) == divmod(int(truth.argmin()), truth.shape[1])
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
 def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astronaut):
     image, kernel = astronaut[:300, :310], astronaut[310:390, 330:410]
     search = pruned.Search(image, kernel, problem(image, kernel, metric))

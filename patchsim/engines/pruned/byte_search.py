@@ -28,8 +28,9 @@ _ROW_SECONDS = 1.5e-9
 _VALUE_SECONDS, _WEIGHTED_SECONDS = {"sad": 1.1e-11, "ssd": 2e-11}, 1e-10
 
 # And of finer bounds: for each value's boxes, each cell of a window that could be the best, and
-# each window that is looked at for that.
+# each window that is looked at for that; and each whose bound is raised, by a search of blocks.
 BOX_SECONDS, CELL_SECONDS, OPEN_SECONDS = 5e-10, 3e-11, 1e-10
+_RAISED_SECONDS = 1e-9
 
 
 class _LastBoxes(threading.local):
@@ -104,7 +105,8 @@ class Search:
             (tile.rows, tile.cols), self.problem.kernel[:2], self.problem.stride
         )
         count = len(self._grids.cells(level).places) * channels
-        bounds = tile.cells * (share * count * CELL_SECONDS + OPEN_SECONDS)
+        of_open = count * CELL_SECONDS + _RAISED_SECONDS
+        bounds = tile.cells * (share * of_open + OPEN_SECONDS)
         return height * width * channels * BOX_SECONDS + bounds
 
     def refine(self, level: int, tile: Tile, bounds: LowerBounds, place: Tile, floor: float) -> int:
