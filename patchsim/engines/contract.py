@@ -257,8 +257,8 @@ class SearchEngine(Engine, Protocol):
     def finder(self, kernel: Kernel, problem: Problem, seconds: float) -> Finder | None:
         """Prepare to find the best window alone in one picture after another.
 
-        It gives up where that takes `seconds` longer than to bound the windows. None if the engine
-        has no quicker way than `search`.
+        It gives up where that could take longer than another way, which takes `seconds`. None if
+        the engine has no quicker way than `search`.
         """
 
 

@@ -16,6 +16,7 @@ from patchsim.output.report_parts import Match
 if TYPE_CHECKING:
     from patchsim.options import Options
     from patchsim.pictures.reader import Source
+    from patchsim.planning.planner import Plan
     from patchsim.search.jobs import Job
 
 
@@ -57,6 +58,10 @@ class BestAlone(NamedTuple):
         of_report = {one.name: getattr(report, one.name) for one in fields(report)}
         of_match = {one.name: getattr(report[0], one.name) for one in fields(report[0])}
         return cls(of_report, of_match, job.origin, keeps_map)
+
+    def with_plan(self, plan: Plan) -> BestAlone:
+        """Return the same for reports of a search by another plan."""
+        return self._replace(of_report={**self.of_report, "plans": (plan,)})
 
     def report(
         self,

@@ -82,8 +82,8 @@ class Repeated(NamedTuple):
     kept : KeptKernels
     scorer : TileScorer or None
         Scores all windows of the map, if a plan has one tile.
-    finder : Finder or None
-        Finds the best window without a map, if that is all that is asked for.
+    soonest : (Finder, BestAlone) or None
+        What finds the best window without a map, if that is all that is asked for, and reports it.
     exact : ExactKernel
     alone : BestAlone or None
         Reports the best window, if no other place matters.
@@ -100,7 +100,7 @@ class Repeated(NamedTuple):
     outputs: Outputs
     kept: KeptKernels
     scorer: TileScorer | None
-    finder: Finder | None
+    soonest: tuple[Finder, BestAlone] | None
     exact: ExactKernel
     alone: BestAlone | None
     can_have_offset: bool
@@ -174,7 +174,7 @@ class Repeated(NamedTuple):
             outputs=outputs,
             kept=kept,
             scorer=prepared.alone(plan, job.kernel) if is_one_tile else None,
-            finder=_finder(plan, job.kernel) if alone is not None else None,
+            soonest=_soonest(plan, job.kernel, alone),
             exact=prepared.exact_score(plan, job.kernel),
             alone=alone,
             can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
@@ -194,10 +194,11 @@ class Repeated(NamedTuple):
         picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
         if self._is_special(picture):
             return None
-        if self.alone is not None and self.finder is not None:
-            best = self.finder(picture.pixels)
+        if self.soonest is not None:
+            finder, alone = self.soonest
+            best = finder(picture.pixels)
             if best is not None:
-                return self.alone.report(best, 0.0, None, image, started)
+                return alone.report(best, 0.0, None, image, started)
         bounds = None if self.scorer is None else self.scorer(picture.pixels)
         if self.alone is not None and bounds is not None:
             stride = self.job.plan.problem.stride
@@ -264,18 +265,27 @@ class Repeated(NamedTuple):
         return store
 
 
-def _finder(plan: Plan, kernel: Kernel) -> Finder | None:
-    """Return what finds the best window quicker than a search, if memory suffices."""
-    engine, directly = engines.load(plan.engine), plan.direct_plan
-    if not engines.is_search(engine):
+def _soonest(
+    plan: Plan, kernel: Kernel, alone: BestAlone | None
+) -> tuple[Finder, BestAlone] | None:
+    """Return what finds the best window soonest, if memory suffices, and what reports it.
+
+    That may be another engine than the plan's: its time for one picture has a part that a finder
+    does not take.
+    """
+    if alone is None or alone.keeps_map:
         return None
-    seconds = math.inf
-    if directly is not None:
-        seconds = directly.seconds_of(*plan.problem.map_shape)
-    finder = engine.finder(kernel, plan.problem, seconds)
-    if finder is None or plan.resident + finder.working_bytes > plan.memory:
-        return None
-    return finder
+    for candidate in plan.candidates:
+        engine, problem = engines.load(candidate.engine), candidate.problem
+        if candidate.refusal is not None or not engines.is_search(engine):
+            continue
+        directly = plan if plan.engine != candidate.engine else plan.direct_plan
+        seconds = math.inf if directly is None else directly.seconds_of(*problem.map_shape)
+        finder = engine.finder(kernel, problem, seconds)
+        if finder is not None and plan.resident + finder.working_bytes <= plan.memory:
+            bounding = replace(plan, chosen=candidate, direct_plan=directly)
+            return finder, alone.with_plan(bounding)
+    return None
 
 
 def _is_in_range(pixels: Pixels, options: Options) -> bool:

@@ -151,12 +151,26 @@ def test_problems_that_it_does_not_take():
         assert pruned.finder(kernel, replace(fits, **change), FOREVER) is None
 
 
+@pytest.mark.parametrize("engine", ["auto", "simd", "pruned"])
 @pytest.mark.parametrize(("is_there", "channels"), [*product([True, False], [1, 3])])
-def test_a_kept_matcher_finds_what_one_search_does(is_there, channels):
+def test_a_kept_matcher_finds_what_one_search_does(is_there, channels, engine):
     photo = photograph("astronaut")[..., :channels]
     kernel = photo[300:364, 200:264] if is_there else 255 - photo[10:74, 300:364]
-    options = {"top": 1, "margin": False, "engine": "pruned", "memory": 10**9}
+    options = {"top": 1, "margin": False, "engine": engine, "memory": 10**9}
     matcher = Matcher(np.ascontiguousarray(kernel), **options)
     for top in (0, 50, 150, 180, 212):
         image = np.ascontiguousarray(photo[top : top + 300, 90:400])
-        assert matcher.match(image).matches == match(image, kernel, **options).matches
+        found = matcher.match(image)
+        assert found.matches == match(image, kernel, **options).matches
+        assert engine in ("auto", found.plans[0].engine)
+
+
+def test_the_report_tells_the_plan_by_which_it_was_found():
+    photo = photograph("astronaut")[..., 0]
+    image, kernel = photo[:160, :160].copy(), photo[50:66, 60:76].copy()
+    matcher = Matcher(kernel, top=1, margin=False, memory=10**9, threads=1)
+    engines = [matcher.match(image).plans[0].engine for _ in range(3)]
+    assert engines == ["simd", "simd", "pruned"]
+    assert matcher.match(image, map=True).plans[0].engine == "simd"
+    noise = np.random.default_rng(0).integers(0, 256, image.shape).astype(np.uint8)
+    assert matcher.match(noise).plans[0].engine == "simd"  # bounds exclude nothing

@@ -16,6 +16,8 @@ _GROUP = 64  # windows whose bounds are raised together
 _MOST_VALUES = 1 << 20  # of a picture; the bounds of larger ones are made tile by tile
 _TARGETS = (cells.FINE, cells.FINEST, 2 * cells.FINEST, 4 * cells.FINEST)
 _LEAST_SIDE = 4  # pixels of a finer cell
+_SHARE = 0.6  # of the time of other ways that comparing windows may take
+_LEAST_SECONDS = 2e-5  # that it may take anyway
 _COMPARED = 0.5  # the share of an open window's rows that are compared, about
 
 
@@ -54,7 +56,7 @@ class BestFinder:
     problem : Problem
         One that `can_find` takes.
     seconds : float
-        Comparing windows one by one may take so long.
+        What another way takes; comparing windows one by one may take a part of it.
 
     Attributes
     ----------
@@ -70,7 +72,7 @@ class BestFinder:
         height, width, channels = kernel.shape
         self._problem, self._scale = problem, ScoreScale(problem)
         row_seconds = byte_search.seconds_of_row(problem, None)
-        self._most = int(min(seconds / row_seconds, 2.0**40))
+        self._most = int(min(max(_SHARE * seconds, _LEAST_SECONDS) / row_seconds, 2.0**40))
         lattices = [cells.lattice(height, width, cells.COARSE)]
         targets = (cells.COARSE, *_TARGETS) if channels > 1 else _TARGETS
         lattices += [
