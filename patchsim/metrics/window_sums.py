@@ -169,7 +169,7 @@ class Pair(NamedTuple):
     def _calls(self, places: Places) -> Iterator[tuple[slice, Pixels, Places]]:
         """Yield which windows to sum in one call, their image, and where in it they lie."""
         image = self.image
-        if image.strides[1:] == (image.shape[2] * image.itemsize, image.itemsize):
+        if image[:1].flags.c_contiguous:  # there may be gaps between rows
             yield slice(0, len(places)), image, np.ascontiguousarray(places)
             return
         for number, place in enumerate(places.tolist()):

@@ -56,14 +56,21 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
         # The upper bit of two's complement inverted is the value plus 32768.
         pixels: Pixels = np.array(array, np.int16, order="C").view(np.uint16)
         pixels ^= np.uint16(SHIFT)
-        return pixels[..., None] if pixels.ndim == 2 else pixels
+        return _with_channels(pixels)
     # The C extensions and torch take no values that lie across the bounds of words, and where an
     # array has no gaps they rely on its strides; NumPy allows any along an axis of length 1.
     copy = copy or not array.flags.aligned or _has_unusual_strides(array) or None
     pixels = np.array(array, dtype, copy=copy, order="C" if copy else "K")
     if array.dtype.kind == "b":
         pixels *= np.uint8(255)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return _with_channels(pixels)
+
+
+def _with_channels(pixels: Pixels) -> Pixels:
+    """Return pixels as [H, W, C]."""
+    # An index of None would set the stride of the channels to 0, and the C extensions would take
+    # the values of a row for values with gaps between them.
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def layout_notice(shape: tuple[int, ...], name: str) -> str | None:

@@ -8,6 +8,7 @@ import torch
 
 import patchsim
 from patchsim import InputError
+from patchsim.pictures import arrays
 
 SHAPE = (30, 40, 3)
 
@@ -87,6 +88,15 @@ def test_one_row_of_any_stride(engine, rng):
         assert row.strides[0] <= 0
         found = patchsim.match(row, row[:, 7:19], engine=engine).best
         assert (found.x, found.y, found.score) == (7, 0, 1.0)
+
+
+@pytest.mark.parametrize("view", [np.s_[:], np.s_[3:9, 2:], np.s_[::-1], np.s_[:, 5:6], np.s_[4:5]])
+def test_grey_arrays_are_read_where_they_are_and_without_gaps(view, rng):
+    grey = rng.integers(0, 65536, (20, 30), dtype=np.uint16)[view]
+    pixels = arrays.to_pixels(grey, "image")
+    np.testing.assert_array_equal(pixels, grey[..., None])
+    assert np.shares_memory(pixels, grey)
+    assert pixels.shape[1] == 1 or pixels.strides == (grey.strides[0], 2, 2)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
