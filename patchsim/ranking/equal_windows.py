@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from patchsim.types import Pixels
 _Words = NDArray[np.uint64]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio, to an odd number
+_VALUES = 1 << 16  # that are turned to words at a time, which a cache of a core holds
 
 
 def scores(
@@ -59,10 +61,8 @@ def scores(
     def score_block(tile: Tile) -> Bounds:
         shape = (tile.rows, tile.cols)
         source = tile.source(size, stride)
-        pixels = np.ascontiguousarray(image[source])
-        if visible is not None:
-            pixels = np.dstack([pixels, visible.levels[source].astype(pixels.dtype)])
-        fingerprints = _fingerprints(pixels, factors(), stride).reshape(-1)
+        levels = None if visible is None else visible.levels[source]
+        fingerprints = _fingerprints(image[source], levels, factors(), stride).reshape(-1)
         _, firsts, inverse, counts = np.unique(
             fingerprints, return_index=True, return_inverse=True, return_counts=True
         )
@@ -79,10 +79,34 @@ def scores(
     return score_block
 
 
-def _fingerprints(pixels: Pixels, factors: list[_Words], stride: tuple[int, int]) -> _Words:
-    """Return the fingerprint of every window of the pixels [H, W, C], [rows, cols]."""
+def _fingerprints(
+    pixels: Pixels, levels: NDArray[Any] | None, factors: list[_Words], stride: tuple[int, int]
+) -> _Words:
+    """Return the fingerprint of every window of the pixels [H, W, C], [rows, cols].
+
+    Some rows of pixels are taken at a time: a block of windows that lie far apart has many pixels.
+    """
     channels, down, across = factors
     rows, cols = tiles.map_shape(pixels.shape[:2], (len(down), len(across)), stride)
+    height, width = pixels.shape[:2]
+    lines = np.zeros((height, cols), np.uint64)
+    step = max(1, _VALUES // (width * len(channels)))
+    for top in range(0, height, step):
+        part = slice(top, top + step)
+        taken = pixels[part]
+        if levels is not None:
+            taken = np.dstack([taken, levels[part].astype(taken.dtype)])
+        values = _mixed_values(taken, channels)
+        for number, factor in enumerate(across):
+            lines[part] += factor * values[:, number :: stride[1]][:, :cols]
+    fingerprints = np.zeros((rows, cols), np.uint64)
+    for number, factor in enumerate(down):
+        fingerprints += factor * lines[number :: stride[0]][:rows]
+    return fingerprints
+
+
+def _mixed_values(pixels: Pixels, channels: _Words) -> _Words:
+    """Return a word for each pixel, in which all bits of its channels count."""
     # 0 and -0 are equal but have different bits; adding 0 makes both +0.
     bits = (pixels + 0).view(np.dtype(f"u{pixels.itemsize}")).astype(np.uint64)
     # Many values have bits that end in zeros, as 0.5 has. Sums modulo 2^64 of such multiples of a
@@ -90,12 +114,6 @@ def _fingerprints(pixels: Pixels, factors: list[_Words], stride: tuple[int, int]
     bits ^= bits >> np.uint64(32)
     bits *= _ODD
     bits ^= bits >> np.uint64(32)
-    values = (bits * channels).sum(2, dtype=np.uint64)
+    values: _Words = (bits * channels).sum(2, dtype=np.uint64)
     values ^= values >> np.uint64(32)
-    lines = np.zeros((len(values), cols), np.uint64)
-    for number, factor in enumerate(across):
-        lines += factor * values[:, number :: stride[1]][:, :cols]
-    fingerprints = np.zeros((rows, cols), np.uint64)
-    for number, factor in enumerate(down):
-        fingerprints += factor * lines[number :: stride[0]][:rows]
-    return fingerprints
+    return values

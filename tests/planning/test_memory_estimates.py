@@ -21,9 +21,11 @@ from helpers.problems import CORRELATED, problem, values
 from helpers.tile_memory import Search
 from scipy import ndimage
 
+from patchsim import match
 from patchsim.engines import Bounds, loading
 from patchsim.engines.common import fused, fused_weighted, kernel_parts
 from patchsim.engines.fft import weighted
+from patchsim.events import Observer
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine.threads import in_order, results_held
@@ -495,3 +497,38 @@ def test_tiles_on_several_threads_take_no_more_than_planned(dtype, rng):
     with numpy_peak() as peak:
         search(plan, image, kernel)
     assert peak.bytes <= plan.peak
+
+
+class Plans(Observer):
+    """Keeps the plans of a search."""
+
+    def __init__(self):
+        self.plans = []
+
+    def planned(self, plan, kernels):  # noqa: ARG002 - their names are not asked for
+        self.plans.append(plan)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "options"),
+    [
+        ("uint8", 3, {}),
+        ("uint16", 1, {}),
+        ("float32", 3, {}),
+        ("uint8", 3, {"padding": "edge"}),
+        ("uint8", 1, {"invert": True}),
+    ],
+    ids=str,
+)
+def test_a_search_with_few_windows_holds_the_pictures(dtype, channels, options, rng, tmp_path):
+    path = tmp_path / "image.npy"
+    image = values(rng, dtype, 1500, 1400, channels)
+    np.save(path, image)
+    kernel = image[50:66, 60:76].copy()
+    del image
+    seen = Plans()
+    arguments = {"stride": 32, "margin": False, "threads": 1, "observer": seen, **options}
+    match(path, kernel, **arguments)
+    with numpy_peak() as peak:
+        match(path, kernel, **arguments)
+    assert_close(seen.plans[0].peak, peak.bytes)
