@@ -92,13 +92,13 @@ def _fingerprints(
     lines = np.zeros((height, cols), np.uint64)
     step = max(1, _VALUES // (width * len(channels)))
     for top in range(0, height, step):
-        part = slice(top, top + step)
-        taken = pixels[part]
+        slab = slice(top, top + step)
+        taken = pixels[slab]
         if levels is not None:
-            taken = np.dstack([taken, levels[part].astype(taken.dtype)])
+            taken = np.dstack([taken, levels[slab].astype(taken.dtype)])
         values = _mixed_values(taken, channels)
         for number, factor in enumerate(across):
-            lines[part] += factor * values[:, number :: stride[1]][:, :cols]
+            lines[slab] += factor * values[:, number :: stride[1]][:, :cols]
     fingerprints = np.zeros((rows, cols), np.uint64)
     for number, factor in enumerate(down):
         fingerprints += factor * lines[number :: stride[0]][:rows]
