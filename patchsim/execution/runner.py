@@ -14,6 +14,7 @@ from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
+from patchsim.planning import tiling
 from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
@@ -126,7 +127,7 @@ def run_together(
     scorers : sequence of SharedTileScorer
         One for each plan, from `prepare_together`.
     take : (number, Tile, Bounds) -> None
-        Called with the plan's number for each tile, in the thread that scored it.
+        Called with the plan's number for each tile or its pieces, in the thread that scored them.
     visible : Visibility, optional
         The visibility of the image's pixels.
     todo : iterable of Tile, optional
@@ -139,15 +140,22 @@ def run_together(
     """
     size = _largest([plan.problem.kernel[:2] for plan in plans])
     stride = plans[0].problem.stride
-    extent = tiles.extent(plans[0].tile, size, stride)
+    piece = tiling.piece_of(plans[0].chosen, plans[0].tile)
+    extent = tiles.extent(piece, size, stride)
 
     def work(common: Tile) -> list[Tile]:
         source = common.source(size, stride)
-        shared = Shared(image[source], extent, None if visible is None else visible.levels[source])
-        numbered = clip_to_maps(common, plans)
-        for number, tile in numbered:
-            take(number, tile, scorers[number](shared, (tile.rows, tile.cols)))
-        return [tile for _, tile in numbered]
+        pixels = image[source]
+        levels = None if visible is None else visible.levels[source]
+        for inside in tiles.split((common.rows, common.cols), piece):
+            under = inside.source(size, stride)
+            shared = Shared(pixels[under], extent, None if levels is None else levels[under])
+            place = Tile(
+                common.top + inside.top, common.left + inside.left, inside.rows, inside.cols
+            )
+            for number, tile in clip_to_maps(place, plans):
+                take(number, tile, scorers[number](shared, (tile.rows, tile.cols)))
+        return [tile for _, tile in clip_to_maps(common, plans)]
 
     if todo is None:
         todo = common_tiles(plans)

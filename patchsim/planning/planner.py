@@ -40,7 +40,7 @@ class Plan:
     ----------
     chosen : Candidate
     tile : (rows, cols)
-        The largest part of the map that is computed at once.
+        The largest part of the map that a thread computes at once, or of which it reads the pixels.
     parallel : int
         The number of tiles that are computed at the same time.
     memory : int

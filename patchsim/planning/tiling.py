@@ -87,6 +87,19 @@ def chosen_for(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int
     return tile, parallel, considered.working_bytes(chosen, tile, parallel)
 
 
+def piece_of(chosen: Candidate, tile: tuple[int, int]) -> tuple[int, int]:
+    """Return the piece of a tile (rows, cols) that is scored at once.
+
+    A tile of an image that is not held in memory is large, so that few pixels are read twice. It is
+    scored in the tiles that an image in memory would have.
+    """
+    problem = chosen.problem
+    is_square = engines.load(chosen.engine).best_tile(problem) is not None
+    if problem.reading is None or problem.device != "cpu" or is_square:
+        return tile
+    return _cached_tile(tile)
+
+
 def _cached_tile(tile: tuple[int, int]) -> tuple[int, int]:
     """Return a part of a tile, of whole blocks, whose scores stay in the processor's cache.
 

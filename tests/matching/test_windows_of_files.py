@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import patchsim
-from patchsim import InputError
+from patchsim import InputError, metrics
+from patchsim.geometry import tiles
 from patchsim.output.stretch import Stretch
 from patchsim.pictures import windowed
 
@@ -101,10 +102,14 @@ def test_windows_have_the_answers_of_memory(data):
     if data.draw(st.booleans(), "masked"):
         mask = rng.integers(0, 256, (tall, wide), dtype=np.uint8)
         mask[0, 0] = 255
+    part = data.draw(st.sampled_from([1 << 12, 1 << 17]), "windows of a part of a tile")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.npy")
         np.save(path, image)
-        with mock.patch("patchsim.scene.by_windows._SMALL", 1 << 40):
+        with (
+            mock.patch("patchsim.scene.by_windows._SMALL", 1 << 40),
+            mock.patch("patchsim.planning.tiling._CACHED_WINDOWS", part),
+        ):
             results = []
             for source in (image, path):
                 try:
@@ -117,6 +122,36 @@ def test_windows_have_the_answers_of_memory(data):
         return
     names = [match[:5] + match[6:] for match in results[0]]
     assert names == [match[:5] + match[6:] for match in results[1]]
+
+
+@pytest.mark.parametrize("stride", [1, (2, 3)])
+def test_a_tile_is_read_once_and_scored_in_parts(stride, rng, save, tmp_path, monkeypatch):
+    picture = rng.integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    kernel = picture[150:170, 300:330]
+    options = {"engine": "simd", "stride": stride, "threads": 2, "top": 9, "margin": True}
+    expected = patchsim.match(picture, kernel, map=tmp_path / "whole.npy", **options)
+    monkeypatch.setattr("patchsim.planning.tiling._CACHED_WINDOWS", 1 << 12)
+    read, scored = [], []
+    read_window, similarity = windowed.Windowed.__getitem__, metrics.similarity
+    monkeypatch.setattr(
+        windowed.Windowed, "__getitem__", lambda of, at: read.append(at) or read_window(of, at)
+    )
+    monkeypatch.setattr(
+        metrics, "similarity", lambda of, *rest: scored.append(of.shape) or similarity(of, *rest)
+    )
+    path = save("image.npy", picture)
+    report = by_windows(path, kernel, map=tmp_path / "parts.npy", **options)
+    plan = report.plans[0]
+    tiles_of_map = [
+        tile.source(plan.problem.kernel[:2], plan.problem.stride)
+        for tile in tiles.split(plan.problem.map_shape, plan.tile)
+    ]
+    assert {read.count(at) for at in tiles_of_map} == {1}
+    assert len([shape for shape in scored if len(shape) == 2]) > len(tiles_of_map)
+    assert max(shape[0] * shape[1] for shape in scored if len(shape) == 2) <= 1 << 12
+    maps = [np.load(tmp_path / name) for name in ("whole.npy", "parts.npy")]
+    np.testing.assert_array_equal(*maps)
+    assert answer(report) == answer(expected)
 
 
 @pytest.mark.parametrize(("engine", "memory"), [("simd", "2MB"), ("unfold", "6MB")])
