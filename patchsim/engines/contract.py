@@ -254,8 +254,10 @@ class SearchEngine(Engine, Protocol):
         `beside` is another search of this engine in the same image, with which it may share work.
         """
 
-    def finder(self, kernel: Kernel, problem: Problem, seconds: float) -> Finder | None:
-        """Prepare to find the best window alone in one picture after another.
+    def finder(
+        self, kernel: Kernel, problem: Problem, seconds: float, image: Pixels
+    ) -> Finder | None:
+        """Prepare to find the best window alone in one picture after another, like an image.
 
         It gives up where that could take longer than another way, which takes `seconds`. None if
         the engine has no quicker way than `search`.

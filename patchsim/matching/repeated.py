@@ -174,7 +174,7 @@ class Repeated(NamedTuple):
             outputs=outputs,
             kept=kept,
             scorer=prepared.alone(plan, job.kernel) if is_one_tile else None,
-            soonest=_soonest(plan, job.kernel, alone),
+            soonest=_soonest(plan, job.kernel, alone, pixels),
             exact=prepared.exact_score(plan, job.kernel),
             alone=alone,
             can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
@@ -266,7 +266,7 @@ class Repeated(NamedTuple):
 
 
 def _soonest(
-    plan: Plan, kernel: Kernel, alone: BestAlone | None
+    plan: Plan, kernel: Kernel, alone: BestAlone | None, image: Pixels
 ) -> tuple[Finder, BestAlone] | None:
     """Return what finds the best window soonest, if memory suffices, and what reports it.
 
@@ -281,7 +281,7 @@ def _soonest(
             continue
         directly = plan if plan.engine != candidate.engine else plan.direct_plan
         seconds = math.inf if directly is None else directly.seconds_of(*problem.map_shape)
-        finder = engine.finder(kernel, problem, seconds)
+        finder = engine.finder(kernel, problem, seconds, image)
         if finder is not None and plan.resident + finder.working_bytes <= plan.memory:
             bounding = replace(plan, chosen=candidate, direct_plan=directly)
             return finder, alone.with_plan(bounding)

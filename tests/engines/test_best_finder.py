@@ -30,14 +30,15 @@ def variant(request, monkeypatch):
 
 
 def problem(image, kernel, **options):
+    span = np.iinfo(kernel.dtype).max if kernel.dtype.kind == "u" else 1.0
     return Problem(
-        image.shape, kernel.shape, "uint8", (1, 1), "sad", 255, "cpu", 1,
+        image.shape, kernel.shape, kernel.dtype.name, (1, 1), "sad", span, "cpu", 1,
         map_wanted=False, **options,
     )  # fmt: skip
 
 
 def finder(image, kernel, seconds=FOREVER):
-    found = pruned.finder(Kernel(kernel), problem(image, kernel), seconds)
+    found = pruned.finder(Kernel(kernel), problem(image, kernel), seconds, image)
     assert found is not None
     return found
 
@@ -84,6 +85,54 @@ def test_pictures_that_bounds_tell_nothing_of(kind, rng):
         image[:], kernel[:] = 255, 255
         image[60, 75], kernel[30, 30] = 0, 0
     assert_finds_the_best(image, kernel)
+
+
+def wide(pixels, dtype, rng):
+    """Pixels of another type, with digits of their own."""
+    values = np.clip(pixels * np.int32(257) + rng.integers(-128, 129, pixels.shape), 0, 65535)
+    if dtype == "uint16":
+        return values.astype(np.uint16)
+    return values.astype(np.float32) / np.float32(65535)
+
+
+def best_of_wide(image, kernel):
+    """y, x and score in float64, which integers of 16 bits sum to exactly."""
+    patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[:, :, 0]
+    span = 65535 if image.dtype.kind == "u" else 1
+    means = np.abs(patches.astype(np.float64) - kernel).mean((2, 3, 4)) / span
+    return *divmod(int(means.argmin()), means.shape[1]), 1 - means.min()
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (5, 4), (17, 16), (33, 50)])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_16_bits_and_floats_in_pictures_like_the_first_and_others(
+    size, channels, is_there, dtype, rng
+):
+    photo = photograph("astronaut")[..., np.arange(channels) % 3]
+    image = wide(photo[100:160, 150:230], dtype, rng)
+    kernel = image[7:, 5:][: size[0], : size[1]]
+    if not is_there:
+        kernel = wide(photo[-60:, -80:][: size[0], : size[1]], dtype, rng)
+    search = finder(image, np.ascontiguousarray(kernel))
+    dark, bright = image // 200 if dtype == "uint16" else image / 200, image.copy()
+    bright[bright < 0.5 * bright.max()] = bright.max()
+    for picture in (image, dark.astype(dtype), bright, image):
+        y, x, score = search(np.ascontiguousarray(picture))
+        assert (y, x) == best_of_wide(picture, kernel)[:2]
+        assert score == pytest.approx(best_of_wide(picture, kernel)[2], abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_of_equal_windows_of_wide_values_the_first_is_found(dtype, rng):
+    image = wide(rng.integers(0, 256, (90, 100, 1)), dtype, rng)
+    kernel = wide(rng.integers(0, 256, (20, 24, 1)), dtype, rng)
+    image[60:80, 9:33] = image[8:28, 70:94] = kernel
+    assert finder(image, kernel)(image) == (8, 70, 1.0)
+    image[8:28, 70:94] = image[60:80, 9:33] = image[30:50, 40:64] = kernel[::-1]
+    assert finder(image, kernel[::-1].copy())(image) == (8, 70, 1.0)
 
 
 @given(st.data())
@@ -141,21 +190,24 @@ def test_what_does_not_lie_row_by_row_takes_a_search_of_its_own():
 
 
 def test_problems_that_it_does_not_take():
-    fits = problem(np.zeros((90, 90, 1)), np.zeros((30, 30, 1)))
-    kernel = Kernel(np.zeros((30, 30, 1), np.uint8))
-    assert pruned.finder(kernel, fits, FOREVER) is not None
+    image, kernel = np.zeros((90, 90, 1), np.uint8), Kernel(np.zeros((30, 30, 1), np.uint8))
+    fits = problem(image, kernel.pixels)
+    assert pruned.finder(kernel, fits, FOREVER, image) is not None
     for change in (
-        {"metric": "ssd"}, {"stride": (1, 2)}, {"dtype": "uint16"}, {"weight_sum": 5},
+        {"metric": "ssd"}, {"stride": (1, 2)}, {"dtype": "float64"}, {"weight_sum": 5},
         {"image": (4000, 4000, 1)},
     ):  # fmt: skip
-        assert pruned.finder(kernel, replace(fits, **change), FOREVER) is None
+        assert pruned.finder(kernel, replace(fits, **change), FOREVER, image) is None
 
 
 @pytest.mark.parametrize("engine", ["auto", "simd", "pruned"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize(("is_there", "channels"), [*product([True, False], [1, 3])])
-def test_a_kept_matcher_finds_what_one_search_does(is_there, channels, engine):
+def test_a_kept_matcher_finds_what_one_search_does(is_there, channels, engine, dtype, rng):
     photo = photograph("astronaut")[..., :channels]
-    kernel = photo[300:364, 200:264] if is_there else 255 - photo[10:74, 300:364]
+    if dtype != "uint8":
+        photo = wide(photo, dtype, rng)
+    kernel = photo[300:364, 200:264] if is_there else photo.max() - photo[10:74, 300:364]
     options = {"top": 1, "margin": False, "engine": engine, "memory": 10**9}
     matcher = Matcher(np.ascontiguousarray(kernel), **options)
     for top in (0, 50, 150, 180, 212):

@@ -28,6 +28,7 @@ from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import best_finder, byte_copy, cells, compiled
 from patchsim.engines.pruned.byte_search import Search as Search
 from patchsim.engines.pruned.score_scale import total
+from patchsim.engines.pruned.wide_finder import WideFinder
 from patchsim.engines.pruned.wide_search import WideSearch as WideSearch
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
@@ -153,7 +154,11 @@ def search(
     return of_type(image, kernel, problem, weights, beside)
 
 
-def finder(kernel: Kernel, problem: Problem, seconds: float) -> contract.Finder | None:
+def finder(
+    kernel: Kernel, problem: Problem, seconds: float, image: Pixels
+) -> contract.Finder | None:
     if not best_finder.can_find(problem):
         return None
-    return best_finder.BestFinder(kernel.pixels, problem, seconds)
+    if problem.dtype == "uint8":
+        return best_finder.BestFinder(kernel.pixels, problem, seconds)
+    return WideFinder(kernel.pixels, problem, seconds, image)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from patchsim.engines.contract import LowerBounds
 from patchsim.engines.problem import Problem
 from patchsim.engines.pruned import byte_search, cells, compiled
 from patchsim.engines.pruned.cells import Cells
@@ -40,7 +41,7 @@ def can_find(problem: Problem) -> bool:
     """Return whether `BestFinder` takes a problem that the engine does not refuse."""
     return (
         problem.metric == "sad"
-        and problem.dtype == "uint8"
+        and problem.dtype in ("uint8", "uint16", "float32")
         and problem.weight_sum is None
         and problem.stride == (1, 1)
         and math.prod(problem.image) <= _MOST_VALUES
@@ -54,7 +55,7 @@ class BestFinder:
     ----------
     kernel : uint8 array [h, w, C]
     problem : Problem
-        One that `can_find` takes.
+        One of bytes that `can_find` takes.
     seconds : float
         What another way takes; comparing windows one by one may take a part of it.
 
@@ -62,6 +63,8 @@ class BestFinder:
     ----------
     working_bytes : int
         The memory that a search takes beside the bounds of all windows.
+    most : int
+        So many rows of windows may be compared.
     """
 
     def __init__(self, kernel: Pixels, problem: Problem, seconds: float) -> None:
@@ -72,7 +75,7 @@ class BestFinder:
         height, width, channels = kernel.shape
         self._problem, self._scale = problem, ScoreScale(problem)
         row_seconds = byte_search.seconds_of_row(problem, None)
-        self._most = int(min(max(_SHARE * seconds, _LEAST_SECONDS) / row_seconds, 2.0**40))
+        self.most = int(min(max(_SHARE * seconds, _LEAST_SECONDS) / row_seconds, 2.0**40))
         lattices = [cells.lattice(height, width, cells.COARSE)]
         targets = (cells.COARSE, *_TARGETS) if channels > 1 else _TARGETS
         lattices += [
@@ -87,7 +90,7 @@ class BestFinder:
             "rows": problem.map_shape[0],
             "cols": problem.map_shape[1],
             "bounds_pitch": problem.map_shape[1],
-            "most": self._most,
+            "most": self.most,
         }
         self._narrow = {
             "channels": channels,
@@ -99,7 +102,6 @@ class BestFinder:
             "levels": np.array([_of_lattice(one) for one in lattices], np.int64),
             "sums": np.concatenate([one.sums(above) for one in lattices]),
             "costs": np.array([_costs(one, problem) for one in lattices]) / row_seconds,
-            "slack": 0,
             "variant": compiled.variant(),
         }
 
@@ -108,21 +110,29 @@ class BestFinder:
 
         None if comparing its windows would take too long, or the pixels do not lie row by row.
         """
-        if not pixels.flags.c_contiguous:
+        if not pixels.flags.c_contiguous or (narrowed := self.narrowed(pixels, 0)) is None:
             return None
-        bounds = np.empty(self._problem.map_shape, np.uint16)
-        pitch = pixels.strides[0]
-        limit, unit, left, _ = self._extension.narrow(
-            image=pixels, pitch=pitch, bounds=bounds, **self._narrow
-        )
-        if left * self._problem.kernel[0] * _COMPARED > self._most:
-            return None
+        bounds, limit, unit = narrowed
         difference, row, col, _, _, done = self._extension.look(
             image=pixels,
-            pitch=pitch,
+            pitch=pixels.strides[0],
             bounds=bounds,
             scale=(1 - 1e-12) / unit,
             limit=limit,
             **self._windows,
         )
         return (row, col, self._scale.score(difference)) if done else None
+
+    def narrowed(self, pixels: Pixels, slack: int) -> tuple[LowerBounds, int, float] | None:
+        """Return lower bounds of all windows, the least difference found, and the bounds' unit.
+
+        They are as fine as pays to find the windows that differ by so much more at most; None if
+        comparing these would take too long. The pixels lie row by row.
+        """
+        bounds: LowerBounds = np.empty(self._problem.map_shape, np.uint16)
+        limit, unit, left, _ = self._extension.narrow(
+            image=pixels, pitch=pixels.strides[0], bounds=bounds, slack=slack, **self._narrow
+        )
+        if left * self._problem.kernel[0] * _COMPARED > self.most:
+            return None
+        return bounds, limit, unit

@@ -62,6 +62,12 @@ def make(image: Pixels, kernel: Pixels, data_range: float) -> ByteCopy:
     return ByteCopy(pixels, low, step, rounding)
 
 
+def again(image: Pixels, like: ByteCopy) -> ByteCopy:
+    """Copy an image in the range of values of another copy, whatever its own is."""
+    pixels, rounding = _quantise(image, like.low, like.step)
+    return like._replace(pixels=pixels, rounding=rounding)
+
+
 def of_kernel(
     kernel: Pixels, weights: Weights | None, copy: ByteCopy, *, squares: bool
 ) -> tuple[NDArray[np.uint8], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from typing import Any
@@ -73,6 +74,12 @@ class Search:
             "step_x": problem.stride[1] * problem.kernel[2],
             "scale": (1 - 1e-12) / self.unit,
         }
+
+    def on(self, image: Pixels) -> Search:
+        """Return the same search of another image, of the same shape."""
+        other = copy.copy(self)
+        other._image = image
+        return other
 
     def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
         """Write lower bounds of the windows' differences, in units; return the blocks' least."""

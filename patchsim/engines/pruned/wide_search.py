@@ -6,6 +6,7 @@ than the best one's values allow is not the best; the few others are compared as
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -59,7 +60,10 @@ class WideSearch:
         self._image = image
         self._type = TYPES[problem.dtype]
         kernel = np.ascontiguousarray(kernel)
-        self._exact = metrics.exact(image, kernel, problem.metric, problem.data_range, weights)
+        self._exact_kernel = metrics.ExactKernel(
+            kernel, problem.metric, problem.data_range, weights
+        )
+        self._exact = self._exact_kernel.on(image)
         self._copy: ByteCopy = (
             beside._copy if beside else byte_copy.make(image, kernel, problem.data_range)
         )
@@ -81,6 +85,19 @@ class WideSearch:
             "step_x": problem.stride[1] * problem.kernel[2],
             "rounding": self._scale.unseen,
         }
+
+    def on(self, image: Pixels, copied: ByteCopy, off: float) -> WideSearch:
+        """Return the same search of another image, of the same shape and type.
+
+        `off` is how far the differences in its copy, or their roots, may be off.
+        """
+        other = copy.copy(self)
+        other._image, other._copy = image, copied
+        other._exact = self._exact_kernel.on(image)
+        other._bytes = self._bytes.on(copied.pixels)
+        other._scale = WideScale(self.problem, copied.step, off)
+        other._arguments = self._arguments | {"rounding": other._scale.unseen}
+        return other
 
     def bound(self, tile: Tile, bounds: LowerBounds, place: Tile) -> LowerBounds:
         return self._bytes.bound(tile, bounds, place)

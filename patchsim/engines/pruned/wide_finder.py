@@ -1,0 +1,76 @@
+"""The best window of a small picture of 16 bits or floats by `sad`, from its 8-bit copy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from patchsim.engines.problem import Problem
+from patchsim.engines.pruned import byte_copy
+from patchsim.engines.pruned.best_finder import BestFinder
+from patchsim.engines.pruned.wide_search import WideSearch
+from patchsim.geometry.tiles import Tile
+from patchsim.types import Pixels
+
+_LISTED_BYTES = 12  # of a window in lists of places and differences
+
+
+class WideFinder:
+    """Finds the best window of one kernel in pictures of one shape, of 16 bits or float32.
+
+    Their copies have the range of values of the first picture. Others are found all the same, but
+    values beyond that range tell no windows apart before these are compared.
+
+    Parameters
+    ----------
+    kernel : uint16 or float32 array [h, w, C]
+    problem : Problem
+        One that `best_finder.can_find` takes.
+    seconds : float
+        As for `BestFinder`.
+    image : array [H, W, C]
+        The first picture.
+
+    Attributes
+    ----------
+    working_bytes : int
+        The memory that a search takes beside the bounds of all windows.
+    """
+
+    def __init__(self, kernel: Pixels, problem: Problem, seconds: float, image: Pixels) -> None:
+        kernel = np.ascontiguousarray(kernel)
+        copied = byte_copy.make(image, kernel, problem.data_range)
+        taps, self._off = byte_copy.of_kernel(
+            kernel, None, copied._replace(rounding=0.0), squares=False
+        )
+        # Later pictures take the range alone: the first one is freed.
+        self._copy = copied._replace(pixels=np.empty((0, 0, 1), np.uint8))
+        self._taps = kernel.size
+        self._windows = Tile(0, 0, *problem.map_shape)
+        self._search = WideSearch(image, kernel, problem).on(image[:0], self._copy, 0.0)
+        bytes_alike = replace(problem, dtype="uint8", data_range=255.0)
+        self._finder = BestFinder(taps, bytes_alike, seconds)
+        self.working_bytes = (
+            self._finder.working_bytes
+            + math.prod(problem.image)
+            + _LISTED_BYTES * self._windows.cells
+        )
+
+    def __call__(self, pixels: Pixels) -> tuple[int, int, float] | None:
+        """Return y, x and score of the best window of a picture.
+
+        None if comparing its windows would take too long, or the pixels do not lie row by row.
+        """
+        if not pixels.flags.c_contiguous:
+            return None
+        copied = byte_copy.again(pixels, self._copy)
+        off = (copied.rounding * self._taps + self._off) * (1 + 1e-9)
+        # The bytes of a window as good as the best one differ by so much more than its bytes.
+        narrowed = self._finder.narrowed(copied.pixels, math.ceil(2 * off))
+        if narrowed is None:
+            return None
+        search, windows = self._search.on(pixels, copied, off), self._windows
+        look = search.look(windows, narrowed[0], windows, -math.inf, self._finder.most)
+        return (look.row, look.col, look.score) if look.done and look.row >= 0 else None
