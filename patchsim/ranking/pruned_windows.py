@@ -315,7 +315,8 @@ class PrunedWindows:
         if self._blocks_directly is None or len(blocks) <= _FEW_BLOCKS:
             return 0.0
         expected = self._refinement.seconds_of_windows(blocks)
-        return expected / self._budget.direct_seconds(len(blocks))
+        direct = self._budget.direct_seconds(len(blocks))
+        return expected / direct if direct > 0 else math.inf
 
     def _compare_some(self, blocks: list[int]) -> list[int]:
         """Look at the best blocks, for the time of their direct search; return those undecided."""
