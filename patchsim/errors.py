@@ -23,9 +23,12 @@ _LONGEST = 200
 
 def escaped(name: object) -> str:
     """Return a name on one line, with control characters escaped, for tables."""
+    text = str(name)
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
-        for char in str(name)
+        for char in text
     )
 
 
@@ -52,7 +55,7 @@ def titled(kind: str, name: object) -> str:
     name : str
         It may have a pose in brackets behind it.
     """
-    is_kind = re.fullmatch(rf"{kind}(-\d+)?( \(.*\))?", str(name)) is not None
+    is_kind = name == kind or re.fullmatch(rf"{kind}(-\d+)?( \(.*\))?", str(name)) is not None
     return printable(name) if is_kind else f"{kind} {printable(name)}"
 
 

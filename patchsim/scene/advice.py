@@ -21,6 +21,7 @@ _SMALL_FLOATS = 1 / 4
 _WIDE = 2  # times the range of 8 bits
 _DEPTHS = (8, 10, 12, 14)  # bits of which 16 often hold values
 _ROWS = 16  # most pictures show in every 16th row that they are not small, or in colour
+_FEW = 1 << 13  # values that are looked at in less time than another call takes
 
 
 class Mixed(NamedTuple):
@@ -134,7 +135,8 @@ def _largest_if_small(pixels: Pixels) -> float | None:
     kind = metrics.type_name(pixels.dtype)
     limit = metrics.INTEGER_RANGE.get(kind, 1) * _SMALL.get(kind, _SMALL_FLOATS)
     # One row tells of most pictures that they are not small; a NaN is not small.
-    for rows in (pixels[len(pixels) // 2], pixels[::_ROWS], pixels):
+    parts = (pixels[len(pixels) // 2], pixels[::_ROWS], pixels)
+    for rows in parts if pixels.size > _FEW else (pixels,):
         largest = float(rows.max())
         if not 0 <= largest <= limit:
             return None
