@@ -36,9 +36,9 @@ _FIRST, _FIRST_BLOCKS = 0.05, 2
 # The open windows of blocks are compared one by one if that is expected to take this share of the
 # direct search of the blocks, until it has taken the other one. A few blocks are looked at anyway.
 _EXPECTED, _COMPARED, _FEW_BLOCKS = 0.6, 0.8, 4
-# Unless it is expected to take so many times as long, the best of the blocks are compared as a try,
-# for this share of what is cheap: mostly one has about the best window, and that excludes others.
-_HOPELESS, _TRIED = 3.0, 0.5
+# Where that is expected, the best of the blocks are compared before finer bounds are made, for this
+# share of what is cheap: mostly one has about the best window, and that excludes others.
+_BEFORE_FINER = 0.25
 # All windows are left to the direct search once more than this share of the blocks would be scored:
 # their scores would take too much memory.
 _MOST_SCORED = 0.7
@@ -298,7 +298,7 @@ class PrunedWindows:
 
     def _narrow(self, blocks: list[int]) -> list[int]:
         """Compare windows, after finer bounds where these pay; return the blocks left undecided."""
-        if self._blocks_directly and self._share_of_direct(blocks) <= _HOPELESS:
+        if self._blocks_directly and self._share_of_direct(blocks) <= _EXPECTED:
             blocks = self._compare_some(blocks)
         for level in range(self._refinement.levels):
             if len(blocks) <= _FEW_BLOCKS or not self._refinement.refine(level, blocks):
@@ -320,9 +320,9 @@ class PrunedWindows:
 
     def _compare_some(self, blocks: list[int]) -> list[int]:
         """Look at the best blocks, for the time of their direct search; return those undecided."""
-        self._compared.allow(self._budget.direct_seconds(1))
-        end = self._budget.spent + _TRIED * self._budget.cheap_seconds
-        return self._compared.decide_until(blocks, end, _FEW_BLOCKS)
+        seconds = _BEFORE_FINER * self._budget.cheap_seconds
+        self._compared.allow(min(self._budget.direct_seconds(1), seconds))
+        return self._compared.decide_until(blocks, self._budget.spent + seconds, 1)
 
     def _compare_while_it_pays(self, blocks: list[int]) -> list[int]:
         """Look at blocks, the best first, for most of the time of their direct search at most."""

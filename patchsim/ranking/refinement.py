@@ -57,13 +57,6 @@ class Refinement:
         share = self._finer.open_share(blocks, self._blocks.incumbent)
         return self._finer.seconds_of_windows(blocks, share)
 
-    def _seconds_like(self, blocks: Sequence[int], count: float) -> float:
-        """Return the estimated seconds of the rest of the search of so many blocks like some."""
-        if not blocks:
-            return 0.0
-        of_windows = self.seconds_of_windows(blocks) * count / len(blocks)
-        return min(of_windows, self._budget.direct_seconds(count))
-
     def refine(self, level: int, blocks: list[int]) -> bool:
         """Give those of the blocks that have a level the next one; return whether it paid."""
         wanted = [block for block in blocks if self._finer.levels[block] == level]
@@ -89,8 +82,11 @@ class Refinement:
         sample: list[int] = []
         if seconds > _LITTLE * rest:
             sample = self._finer.sample(blocks, _SAMPLE_REFINED)
+            before = self.seconds_of_windows(sample)
             left = self._refine_pieces(level, self._finer.pieces(sample), floor)
-            saved = rest - self._seconds_like(left, len(left) / len(sample) * len(blocks))
+            after = self.seconds_of_windows(left) if left else 0.0
+            of_left = self._budget.direct_seconds(len(left) / len(sample) * len(blocks))
+            saved = rest - min(of_windows * after / before, of_left)
             if saved < _PAYS_REFINED * rest or not self._budget.invest(seconds, saved):
                 return False
         self._refine_pieces(level, self._finer.pieces(set(blocks) - set(sample)), floor)
