@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Finder, TileScorer
+from patchsim.engines import Bounds, Engine, Finder, Problem, TileScorer
 from patchsim.geometry.tiles import Tile
 from patchsim.matching import assemble, nothing_found, select_matches
 from patchsim.matching.best_alone import BestAlone
@@ -155,16 +155,19 @@ class Repeated(NamedTuple):
             return None
         if not all(_is_in_range(one, options) for one in (pixels, kernel.pixels)):
             return None
+        alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
         engine = engines.load(plan.engine)
         is_one_tile = False
         if engines.has_map(engine):
             kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
             if not kept.has_room(kernel_bytes, plan.memory):
                 return None
-            is_whole = plan.tile == plan.problem.map_shape
-            is_one_tile = is_whole and engine.can_bound_blocks(plan.problem)
+            # Exact scores tell the best window alone, without bounds of blocks.
+            is_one_tile = plan.tile == plan.problem.map_shape and (
+                engine.can_bound_blocks(plan.problem)
+                or (alone is not None and _is_exact_by(engine, plan.problem))
+            )
         prepared = PreparedKernels(kept)
-        alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
         return cls(
             kind=kind,
             options=options,
@@ -263,6 +266,11 @@ class Repeated(NamedTuple):
         store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
         store.put(Tile(0, 0, *plan.tile), bounds)
         return store
+
+
+def _is_exact_by(engine: Engine, problem: Problem) -> bool:
+    """Return whether an engine's scores have no error."""
+    return engine.refuse(replace(problem, exact=True)) is None
 
 
 def _soonest(

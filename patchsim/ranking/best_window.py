@@ -83,7 +83,7 @@ def best_window(
     Parameters
     ----------
     bounds : Bounds
-        Those of the whole map, with `blocks`; no window is hidden.
+        Those of the whole map, with `blocks` or without an error; no window is hidden.
     exact : int64 arrays (y, x) -> float64 array
         The exact scores of the windows with these top-left pixels.
     stride : (y, x)
@@ -94,7 +94,11 @@ def best_window(
         None if a store has to tell: windows of several blocks could be the best, or many of one.
     """
     blocks = bounds.blocks
-    assert blocks is not None, "the engine bounds blocks"
+    if blocks is None:
+        assert np.ndim(bounds.error) == 0, "scores are exact"
+        assert bounds.error == 0, "scores are exact"
+        row, col = divmod(int(bounds.map.argmax()), bounds.map.shape[1])
+        return row * stride[0], col * stride[1], float(bounds.map[row, col])
     upper_bounds = np.add(blocks.maxima, blocks.errors, dtype=np.float64)
     row, col = divmod(int(upper_bounds.argmax()), upper_bounds.shape[1])
     top, left = row * BLOCK, col * BLOCK

@@ -184,3 +184,25 @@ def test_a_matcher_that_has_searched_can_be_pickled(astronaut):
     for _ in range(2):
         matcher.match(astronaut[:90, :90])
     assert len(pickle.dumps(matcher)) < before + 2000
+
+
+@pytest.mark.parametrize("engine", ["simd", "unfold"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stride", [1, (2, 3)])
+def test_the_first_of_equal_windows_of_a_whole_map(engine, dtype, stride, rng, repetitions):
+    shade = dtype(257 if dtype is np.uint16 else 1)
+    kernel = rng.integers(0, 256, (6, 9)).astype(dtype) * shade
+    images = [rng.integers(0, 256, (90, 120)).astype(dtype) * shade for _ in range(4)]
+    for number, image in enumerate(images):
+        for y, x in ((4 + 6 * number, 72), (70, 12), (70, 48)):
+            image[y : y + 6, x : x + 9] = kernel
+    options = {"top": 1, "margin": False, "engine": engine, "stride": stride, "memory": 10**9}
+    if dtype is np.float32:
+        options["data_range"] = (0, 255)
+    matcher = Matcher(kernel, **options)
+    for number, image in enumerate(images):
+        found = matcher.match(image, map=True)
+        assert_same(found, match(image, kernel, map=True, **options))
+        assert (found.best.y, found.best.x, found.best.score) == (4 + 6 * number, 72, 1.0)
+        assert found.maps[0].dtype == np.float32
+    assert repetitions == [True, True]
