@@ -35,9 +35,9 @@ Padding = Annotated[
     str,
     one_of(
         choices.PADDINGS,
-        "How the image continues beyond its border, so that kernels may hang over it: edge"
-        " repeats the outermost pixels, reflect mirrors at them, zero adds 0; with transparent what"
-        " hangs over does not count. With valid kernels stay inside.",
+        "How the image, or its --region, continues beyond the border, so that kernels may hang over"
+        " it: edge repeats the outermost pixels, reflect mirrors at them, zero adds 0; with"
+        " transparent what hangs over does not count. With valid kernels stay inside.",
     ),
 ]
 IgnoreProfile = Annotated[

@@ -65,7 +65,7 @@ Region = Annotated[
     str | None,
     typer.Option(
         metavar="X,Y,W,H",
-        help="Search only windows inside this box of the image: x and y of its top-left pixel,"
+        help="Search this box alone, as if it were the image: x and y of its top-left pixel,"
         " width, height. The map then covers the box.",
     ),
 ]

@@ -296,19 +296,18 @@ class _Printer:
         is_object = self._format in ("json", "jsonl") and self._form.template is None
         if result.error is not None and not is_object:
             self._tell_error(result.error)
-            return
-        if self._is_of_unmatched and result:
-            return
-        self._waiting.append(result)
-        if self._format != "table" or len(self._waiting) >= _TABLE_ROWS:
-            self._print()
+        elif not (self._is_of_unmatched and result):
+            self._waiting.append(result)
+            if self._format != "table" or len(self._waiting) >= _TABLE_ROWS:
+                self._print()
 
     def finish(self) -> None:
         """Print what waits, and the end of a list."""
         if self._is_printing:  # a signal came between: none knows how much of it is out
             return
-        if self._waiting:
-            self._print()
+        is_piped = self._format not in ("table", "json")
+        if self._waiting or (self._is_of_unmatched and self._is_first and is_piped):
+            self._print()  # without a picture the header alone
         if self._format == "json" and self._form.template is None:
             streams.print_lines(["[]" if self._is_first else "\n]"])
             self._is_first = False

@@ -55,14 +55,18 @@ Null = Annotated[
 ]
 Unmatched = Annotated[
     bool,
-    typer.Option("--unmatched", help="Print the names of the pictures without a match instead."),
+    typer.Option(
+        "--unmatched",
+        help="Print the names of the pictures without a match instead (column image).",
+    ),
 ]
 Resume = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
         help="Write JSON lines into this file instead, and leave out the pictures that it has from"
-        " an earlier run with the same kernels and options, however that ended.",
+        " an earlier run with the same kernels and options, however that ended. The first line"
+        " tells of the scan, each other line of a picture.",
         show_default=False,
     ),
 ]

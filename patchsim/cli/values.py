@@ -45,6 +45,11 @@ def number(text: str | None) -> Any:
 def template(text: str | None, option: str, *placeholders: str) -> str | None:
     """Check that a path has no other placeholders in braces than these."""
     for word in re.findall(r"\{([^{}]*)\}", text or ""):
+        if not word and placeholders:
+            raise InputError(
+                f"{option} {printable(text)} has braces without a name; write a placeholder such as"
+                f" {{{placeholders[0]}}}"
+            )
         if word not in placeholders:
             names = [f"{{{name}}}" for name in placeholders]
             known = f"; {choices.known(f'{{{word}}}', names)}"

@@ -58,6 +58,8 @@ class Journal:
         self._path = path
         self.kept = self.found = self.failed = self.added = 0
         self._done: Counter[tuple[bytes, Region | None]] = Counter()
+        if not os.path.lexists(path):
+            atomic.check_folder(Path(path).parent)
         try:
             self._file = AppendedFile(path, path, "scan")
         except InputError:  # another scan has it

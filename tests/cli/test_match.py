@@ -405,7 +405,7 @@ BAD = [
         "labels 'size' is unknown; there is none, number, score, kernel",
     ),
     (["match", "big.png", "face.png", "--heatmap", "{foo}.png"], "there is {kernel}"),
-    (["match", "big.png", "face.png", "--map", "{kernel}-{}.npy"], "unknown placeholder {};"),
+    (["match", "big.png", "face.png", "--map", "{kernel}-{}.npy"], "has braces without a name;"),
     (["match", "big.png", "face.png", "--map", "{kernel name}.npy"], "placeholder {kernel name};"),
     (["match", "big.png", "face.png", "--overlay", "{foo}.png"], "placeholder {foo}; take it out"),
     (["match", "big.png", "face.png", "--map", "m.csv"], "would be written as .npy"),

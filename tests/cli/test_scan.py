@@ -103,6 +103,9 @@ def test_unmatched(run):
     code, out, _ = run("scan", "in", *ASK, "--unmatched")
     assert code == 0
     assert out.split() == ["image", *(f"in/{n:02}.png" for n in range(0, COUNT, 2))]
+    assert run("scan", "in/01.png", *ASK, "--unmatched")[:2] == (0, "image\n")
+    assert run("scan", "in/01.png", *ASK, "--unmatched", "--no-header")[:2] == (0, "")
+    assert run("scan", "in/01.png", *ASK, "--unmatched", "--format", "jsonl")[:2] == (0, "")
     code, _, err = run("scan", "in", "--kernel", "k.png", "--unmatched")
     assert code == 2
     assert "needs --threshold" in err
@@ -313,6 +316,9 @@ def test_resume_counts_equal_requests(drawn, run):
 
 
 def test_resume_refuses_other_kernels_options_and_files(drawn, run):
+    code, _, err = resumed(run, **{"--resume": "none/out.jsonl"})
+    assert code == 2
+    assert "output folder none does not exist; create it or choose another" in err
     resumed(run)
     path = drawn / "out.jsonl"
     whole = path.read_bytes()

@@ -72,6 +72,9 @@ def test_a_template_is_filled_for_each_match(pictures, run):
     code, out, err = run(*words, "{z}")
     assert (code, out) == (2, "")
     assert "print {z} has the unknown placeholder {z}; did you mean {y}?" in err
+    code, out, err = run(*words, "{}")
+    assert (code, out) == (2, "")
+    assert "has braces without a name; write a placeholder such as {x}" in err
     for other in (["--columns", "x"], ["--no-header"], ["--format", "tsv"]):
         code, _, err = run(*words, "{x}", *other)
         assert code == 2
