@@ -169,7 +169,8 @@ class Pair(NamedTuple):
     def _calls(self, places: Places) -> Iterator[tuple[slice, Pixels, Places]]:
         """Yield which windows to sum in one call, their image, and where in it they lie."""
         image = self.image
-        if image[:1].flags.c_contiguous:  # there may be gaps between rows
+        # There may be gaps between rows. An image that is read by windows has no strides.
+        if image.strides and image[:1].flags.c_contiguous:
             yield slice(0, len(places)), image, np.ascontiguousarray(places)
             return
         for number, place in enumerate(places.tolist()):
