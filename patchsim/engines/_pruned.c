@@ -10,7 +10,7 @@
  *      cols, squared, scale, limit, most, variant) -> (sum, row, col, evaluated, compared, done)
  * screen(as look, and: places, sums) -> (count, compared, done)
  * narrow(image, pitch, channels, width, rows, kernel, kernel_height, kernel_width, levels, sums,
- *        costs, slack, bounds, variant) -> (least sum, unit, windows left, compared)
+ *        costs, slack, most, bounds, variant) -> (least sum, unit, windows left, compared)
  * quantise(values, type, low, step, out, variant) -> the largest rounding, in steps
  * compare(image, type, pitch, kernel, weights, run, height, stride_y, step_x, cols, places, count,
  *         squared, limit, rounding, out, variant) -> rows compared
@@ -29,7 +29,8 @@
  * that takes less than to compare the windows left. These are they that could differ by at most the
  * least sum found and a slack. Each level has a lattice of cells: height and width of a cell, cells
  * down and across; the kernel's sums, cell by cell and channel by channel; and costs in rows compared,
- * that of making it for the picture and that of a GROUP of windows.
+ * that of making it for the picture and that of a GROUP of windows. It ends sooner where more than
+ * `most` rows seem to be left to compare in any case.
  *
  * With weights, bytes as the kernel's or None, each difference counts so many times.
  *
@@ -1207,19 +1208,19 @@ static PyObject *narrow(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"image", "pitch", "channels", "width", "rows", "kernel",
                             "kernel_height", "kernel_width", "levels", "sums", "costs", "slack",
-                            "bounds", "variant", NULL};
+                            "most", "bounds", "variant", NULL};
     Py_buffer b[NARROW_BUFFERS] = {0};
-    Py_ssize_t pitch, channels, width, rows, height, kernel_width;
+    Py_ssize_t pitch, channels, width, rows, height, kernel_width, most;
     unsigned long long slack;
     const char *name;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*nnnny*nny*y*y*Kw*s", names, &b[NARROWED],
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*nnnny*nny*y*y*Knw*s", names, &b[NARROWED],
                                      &pitch, &channels, &width, &rows, &b[NARROW_KERNEL], &height,
-                                     &kernel_width, &b[LEVELS], &b[LEVEL_SUMS], &b[COSTS], &slack,
+                                     &kernel_width, &b[LEVELS], &b[LEVEL_SUMS], &b[COSTS], &slack, &most,
                                      &b[NARROW_BOUNDS], &name))
         return NULL;
     Narrow t = {0};
     t.levels = b[LEVELS].buf, t.sums = b[LEVEL_SUMS].buf, t.costs = b[COSTS].buf;
-    t.count = b[LEVELS].len / (LEVEL * 8), t.slack = slack;
+    t.count = b[LEVELS].len / (LEVEL * 8), t.slack = slack, t.most = most;
     t.channels = channels, t.width = width, t.kernel_width = kernel_width;
     Look *look = &t.look;
     look->image = b[NARROWED].buf, look->kernel = b[NARROW_KERNEL].buf;

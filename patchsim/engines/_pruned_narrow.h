@@ -14,6 +14,7 @@ typedef struct {
     const double *costs; /* [count, 2] */
     ptrdiff_t count, channels, width, kernel_width;
     uint64_t slack;
+    ptrdiff_t most; /* rows that may be compared afterwards */
     Look look;
     void (*boxes)(const Boxes *);
     void (*bounds)(Bounds *);
@@ -95,11 +96,13 @@ static double take_level(Narrow *t, ptrdiff_t number, double most)
             uint64_t exact = 0;
             for (ptrdiff_t c = 0; c < together; c++)
                 exact += first[c];
-            const uint64_t floor = exact >> shift, ceiling = (exact + ((uint64_t)1 << shift) - 1) >> shift;
+            const uint64_t floor = exact >> shift;
+            const uint64_t ceiling = (exact + ((uint64_t)1 << shift) - 1) >> shift;
             /* The picture's boxes are rounded down themselves. */
             t->below[at] = (uint16_t)(shift && floor ? floor - 1 : floor);
             t->above[at] = (uint16_t)(ceiling < 65535 ? ceiling : 65535);
-            t->offsets[at] = ((plane * boxes->rows + cell / across * tall) * t->width) + cell % across * wide;
+            const ptrdiff_t row = plane * boxes->rows + cell / across * tall;
+            t->offsets[at] = row * t->width + cell % across * wide;
         }
     Bounds *own = &t->own;
     own->boxes = boxes->out, own->offsets = t->offsets;
@@ -131,9 +134,20 @@ INLINE ptrdiff_t count_open(const Look *t, uint16_t limit, ptrdiff_t *groups)
 
 #define SAVED 0.5 /* the share of the windows left that a finer level is expected to exclude */
 
+/* Whether the windows left are too many, if each level to come leaves the share that the last did. */
+static int is_hopeless(const Narrow *t, ptrdiff_t left_before, ptrdiff_t levels)
+{
+    const double share = (double)t->left / (double)left_before;
+    double rows = (double)t->left * (double)t->look.height * SAVED;
+    for (; levels > 0; levels--)
+        rows *= share;
+    return rows > (double)t->most;
+}
+
 INLINE void narrow_body(Narrow *t)
 {
     Look *look = &t->look;
+    ptrdiff_t left_before = 0;
     t->unit = take_level(t, 0, 1e300);
     t->bounds(&t->own);
     look->scale = (1 - 1e-12) / t->unit;
@@ -145,12 +159,13 @@ INLINE void narrow_body(Narrow *t)
         uint64_t sum = evaluate(look, first / look->cols, first % look->cols, look->best);
         look->best = sum < look->best ? sum : look->best;
         const uint64_t limit = look->best + t->slack;
+        left_before = t->left;
         t->left = count_open(look, reach(look, limit), &groups);
         const double rows = (double)t->left * (double)look->height * SAVED;
         while (number < t->count &&
                t->costs[2 * number] + t->costs[2 * number + 1] * (double)groups >= rows)
             number++;
-        if (number == t->count)
+        if (number == t->count || (left_before && is_hopeless(t, left_before, t->count - number)))
             return;
         double unit = take_level(t, number, 1.05 * (double)limit);
         t->own.raises = 1, t->own.limit = reach(look, limit);

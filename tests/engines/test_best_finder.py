@@ -166,7 +166,7 @@ def test_the_bounds_of_every_level_lie_below_the_differences():
             image=image, pitch=image.strides[0], bounds=bounds,
             **search._narrow | {
                 "levels": levels, "sums": search._narrow["sums"][:cells],
-                "costs": np.zeros((count, 2)), "slack": 99,
+                "costs": np.zeros((count, 2)), "slack": 99, "most": 10**9,
             },
         )  # fmt: skip
         assert (bounds * unit <= sums).all()

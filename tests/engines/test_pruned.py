@@ -831,7 +831,7 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
             "image": np.zeros(8 * 18, np.uint8), "pitch": 18, "channels": 2, "width": 9, "rows": 5,
             "kernel": bytes(4 * 6 * 2), "kernel_height": 4, "kernel_width": 6,
             "levels": np.array([[2, 3, 2, 2], [1, 1, 4, 6]]), "sums": np.zeros(56, np.uint32),
-            "costs": np.zeros((2, 2)), "slack": 9, "bounds": np.zeros((5, 4), np.uint16),
+            "costs": np.zeros((2, 2)), "slack": 9, "most": 9, "bounds": np.zeros((5, 4), np.uint16),
             "variant": "portable",
         },
         [

@@ -102,6 +102,7 @@ class BestFinder:
             "levels": np.array([_of_lattice(one) for one in lattices], np.int64),
             "sums": np.concatenate([one.sums(above) for one in lattices]),
             "costs": np.array([_costs(one, problem) for one in lattices]) / row_seconds,
+            "most": self.most,
             "variant": compiled.variant(),
         }
 
