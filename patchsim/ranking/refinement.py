@@ -14,7 +14,8 @@ from patchsim.ranking.searched_blocks import SearchedBlocks
 # comparing their open windows, whose estimate is less certain.
 _REFINING_OF_DIRECT = 0.6
 _REFINING_OF_BLOCKS, _REFINING_OF_WINDOWS = 0.75, 0.5
-# Finer bounds that take less than this share of that are made without a sample.
+# Finer bounds that take less than this share of that are made without a sample, and a sample that
+# takes more is not made, unless it is cheap beside the direct search of all windows.
 _LITTLE = 0.1
 # Finer bounds are made for windows up to so many times as different as the best one: those that
 # could be next best.
@@ -82,8 +83,12 @@ class Refinement:
         sample: list[int] = []
         if seconds > _LITTLE * rest:
             sample = self._finer.sample(blocks, _SAMPLE_REFINED)
+            pieces = self._finer.pieces(sample)
+            of_sample = self._finer.seconds(level, pieces, share)
+            if of_sample > max(self._budget.cheap_seconds, _LITTLE * rest):
+                return False
             before = self.seconds_of_windows(sample)
-            left = self._refine_pieces(level, self._finer.pieces(sample), floor)
+            left = self._refine_pieces(level, pieces, floor)
             after = self.seconds_of_windows(left) if left else 0.0
             of_left = self._budget.direct_seconds(len(left) / len(sample) * len(blocks))
             saved = rest - min(of_windows * after / before, of_left)
