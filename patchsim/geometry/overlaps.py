@@ -72,6 +72,16 @@ def overlapping(
         yield index, _exceeds(shared, shared_widths, kernel, (box_height, box_width), overlap)
 
 
+def is_overlapping(first: Box, second: Box, overlap: float) -> bool:
+    """Return whether the intersection over union of two boxes exceeds a limit."""
+    shared = 1
+    for axis in (0, 1):
+        end = min(first[axis] + first[2 + axis], second[axis] + second[2 + axis])
+        shared *= max(0, end - max(first[axis], second[axis]))
+    union = first[2] * first[3] + second[2] * second[3] - shared
+    return shared / union > overlap
+
+
 @lru_cache(maxsize=16)
 def _around(
     kernel: tuple[int, int],

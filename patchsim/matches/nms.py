@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from patchsim.matches import listed_windows
+from patchsim.matches import listed_windows, swept_blocks
+from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.score_map import ScoreMap
 
@@ -92,7 +93,6 @@ class BestFirst:
         lowest = -math.inf if lowest is None else lowest
         first, heap = len(self._peaks), self._heap
         floor = lowest  # some window left has at least this score
-        wanted = math.inf if most is not None else lowest
         if most is None:
             self._take_all(lowest, accepts)
         while heap and -heap[0][0] >= lowest and (most is None or len(self._peaks) - first < most):
@@ -107,7 +107,7 @@ class BestFirst:
                 floor = lowest
                 continue
             self._apply_peaks(index)
-            best = self._windows[index].best(floor, wanted)
+            best = self._windows[index].best(floor)
             if best is not None:
                 y, x, score = best
                 floor = max(floor, score)
@@ -127,18 +127,25 @@ class BestFirst:
         return self._accepts is None or self._accepts(peak.index, peak.y - top, peak.x - left)
 
     def _take_all(self, lowest: float, accepts: Accepts | None) -> None:
-        """Find the matches from a score on among lists of windows, if all kernels have such lists.
+        """Find the matches from a score on in lists or block by block, if all kernels can.
 
         It may end early; what it leaves is for the search window by window.
         """
+        peaks: Iterable[tuple[int, int, float, int]]
         score_maps = [one for one in self._windows if isinstance(one, ScoreMap) and one.can_list]
-        if len(score_maps) < len(self._windows):
-            return
-        for index in range(len(score_maps)):
+        maxima = [one for one in self._windows if isinstance(one, BlockMaxima) and one.can_sweep]
+        for index in range(len(self._windows)):
             self._apply_peaks(index)
-        peaks = listed_windows.peaks_from(
-            score_maps, self._origins, lowest, overlap=self._overlap, accepts=accepts
-        )
+        if len(score_maps) == len(self._windows):
+            peaks = listed_windows.peaks_from(
+                score_maps, self._origins, lowest, overlap=self._overlap, accepts=accepts
+            )
+        elif len(maxima) == len(self._windows):
+            peaks = swept_blocks.peaks_from(
+                maxima, self._origins, lowest, overlap=self._overlap, accepts=accepts
+            )
+        else:
+            return
         self._peaks += [Peak(*peak) for peak in peaks]
         self._applied = [len(self._peaks)] * len(self._windows)
 

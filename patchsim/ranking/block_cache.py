@@ -47,11 +47,6 @@ class BlockCache:
             self._blocks.move_to_end((maxima, block))
         return opened
 
-    def release(self, maxima: Hashable, block: int) -> None:
-        """Let a block be the next to go: none of its windows is wanted soon."""
-        if (maxima, block) in self._blocks:
-            self._blocks.move_to_end((maxima, block), last=False)
-
     def put(self, maxima: Hashable, block: int, opened: OpenBlock) -> None:
         self._blocks[maxima, block] = opened
         while len(self._blocks) > self.capacity:

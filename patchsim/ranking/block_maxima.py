@@ -73,15 +73,15 @@ class BlockMaxima:
         self.kernel = kernel
         self.blocks_evaluated = 0  # those that were only read from the map do not count
         self.windows_evaluated = 0
-        self._grid = BlockGrid(
+        self.grid = BlockGrid(
             shape, keeps_scores=keeps_map or rescore is None, keeps_errors=rescore is None
         )
-        self._removed = RemovedWindows(shape, kernel, stride)
+        self.removed = RemovedWindows(shape, kernel, stride)
         self._seen: set[int] = set()  # blocks whose best window was found while they were closed
         self._queue: BlockQueue | None = None
-        self._cache = cache
+        self.cache = cache
         self._keeps_map = keeps_map
-        self._stride = stride
+        self.stride = stride
         self._exact, self._evaluate_block, self._rescore = exact, evaluate_block, rescore
 
     @staticmethod
@@ -97,72 +97,96 @@ class BlockMaxima:
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""
-        self._grid.put(tile, bounds)
+        self.grid.put(tile, bounds)
 
     def put_bounds(self, top: int, upper_bounds: NDArray[np.float64], error: float) -> None:
         """Take the upper bounds of rows of blocks that are scored again when asked for."""
-        self._grid.put_bounds(top, upper_bounds, error)
+        self.grid.put_bounds(top, upper_bounds, error)
 
     @property
     def error(self) -> float:
         """The largest error of a score that was put."""
-        return self._grid.error
+        return self.grid.error
 
     @property
     def map(self) -> NDArray[np.float32] | None:
         """The scores of all windows, if they were asked for."""
-        return self._grid.scores if self._keeps_map else None
+        return self.grid.scores if self._keeps_map else None
 
     @property
     def block_count(self) -> int:
         """The number of blocks of the map."""
-        return self._grid.upper_bounds.size
+        return self.grid.upper_bounds.size
 
     @property
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
-        first = self._filled_queue().first
+        if self._queue is None:  # until then, blocks can be swept
+            return self._highest()
+        first = self._queue.first
         return -first[0] if first is not None else SUPPRESSED
+
+    def _highest(self) -> float:
+        highest = float(self.grid.upper_bounds.max())
+        if math.isnan(highest):
+            raise ValueError("there are blocks without a score")
+        return highest
+
+    @property
+    def can_sweep(self) -> bool:
+        """Whether `best_of` serves: blocks are scored again, and were not asked for in order."""
+        return self._rescore is not None and self._queue is None
+
+    def best_of(
+        self, block: int, floor: float, together: Iterable[int]
+    ) -> tuple[int, int, float] | None:
+        """Return y, x and the exact score of the best window left of a block, from `floor` on.
+
+        A block that is not open is opened with all `together`, one of which it is; they fit the
+        cache. The upper bounds in `grid` are those of windows left while there is no queue.
+        """
+        if self.cache.get(self, block) is None:
+            self._open(one for one in together if self.cache.get(self, one) is None)
+        opened = self.cache.get(self, block)
+        assert opened is not None, "it is one of them"
+        best = self._best_in(block, opened, floor)
+        return best and (best[0] * self.stride[0], best[1] * self.stride[1], best[2])
 
     def _filled_queue(self) -> BlockQueue:
         if self._queue is None:
-            if np.isnan(self._grid.upper_bounds).any():
-                raise ValueError("there are blocks without a score")
-            self._queue = BlockQueue(self._grid.upper_bounds)
+            self._highest()
+            self._queue = BlockQueue(self.grid.upper_bounds)
         return self._queue
 
-    def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
+    def best(self, floor: float) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left; as for `contract.Windows`."""
         queue = self._filled_queue()
         at_once = 1
         while (first := queue.first) is not None and -first[0] >= floor:
             minus_score, is_exact, row, col, block, removals = first
-            if is_exact and removals == self._removed.removals:
-                return row * self._stride[0], col * self._stride[1], -minus_score
-            opened = self._cache.get(self, block)
+            if is_exact and removals == self.removed.removals:
+                return row * self.stride[0], col * self.stride[1], -minus_score
+            opened = self.cache.get(self, block)
             if opened is None and self._rescore is None:
                 best = self._best_of_closed(block)
                 if best is not None:
                     row, col, score = best
-                    queue.replace_first((-score, True, row, col, block, self._removed.removals))
+                    queue.replace_first((-score, True, row, col, block, self.removed.removals))
                     continue
-                tile = self._grid.tile(block)
-                opened = self._open_block(block, tile, self._grid.bounds(tile))
-                self._cache.put(self, block, opened)
+                tile = self.grid.tile(block)
+                opened = self._open_block(block, tile, self.grid.bounds(tile))
+                self.cache.put(self, block, opened)
             if opened is None:
                 # Blocks that will be asked for are scored together. Otherwise their number doubles:
                 # one block if the first is good, many together if it takes many.
-                many = self._cache.share if -minus_score >= wanted else at_once
-                self._open(self._closed_contenders(floor, wanted, many))
-                at_once = min(2 * at_once, self._cache.capacity)
+                self._open(self._closed_contenders(floor, at_once))
+                at_once = min(2 * at_once, self.cache.capacity)
                 continue
             best = self._best_in(block, opened, floor)
             if best is not None:
                 row, col, score = best
-                queue.replace_first((-score, True, row, col, block, self._removed.removals))
+                queue.replace_first((-score, True, row, col, block, self.removed.removals))
                 continue
-            if floor <= wanted < math.inf:
-                self._cache.release(self, block)
             # No window reaches the floor, but a later floor may be lower.
             bound = math.nextafter(min(-minus_score, floor), SUPPRESSED)
             if bound > SUPPRESSED:
@@ -177,11 +201,11 @@ class BlockMaxima:
         None if the block has to be opened for that: windows of it are removed, many could be the
         best, or it was asked for before.
         """
-        if block in self._seen or self._removed.boxes(block) or self._removed.windows(block):
+        if block in self._seen or self.removed.boxes(block) or self.removed.windows(block):
             return None
         self._seen.add(block)
-        tile = self._grid.tile(block)
-        kept = self._grid.bounds(tile)
+        tile = self.grid.tile(block)
+        kept = self.grid.bounds(tile)
         if kept.hidden is not None:
             return None
         assert isinstance(kept.error, float)
@@ -190,35 +214,33 @@ class BlockMaxima:
             return None
         self.windows_evaluated += len(numbers)
         corner = tile.top, tile.left
-        return best_contender(kept.map, numbers, self._exact, corner, self._stride)
+        return best_contender(kept.map, numbers, self._exact, corner, self.stride)
 
-    def _closed_contenders(self, floor: float, wanted: float, most: int) -> list[int]:
-        """Return the best blocks that are not open and could hold the best, or a wanted window."""
+    def _closed_contenders(self, floor: float, most: int) -> list[int]:
+        """Return the best blocks that are not open and could hold the best window."""
         assert self._queue is not None
         entries = self._queue.in_order()
         first = next(entries)
         contenders = [first[4]]
         for entry in islice(entries, most - 1):
-            is_wanted = -entry[0] >= wanted
-            if not is_wanted and (entry[1] or -entry[0] < floor):
+            if entry[1] or -entry[0] < floor:
                 break
-            if not entry[1]:
-                contenders.append(entry[4])
-        return [block for block in contenders if self._cache.get(self, block) is None]
+            contenders.append(entry[4])
+        return [block for block in contenders if self.cache.get(self, block) is None]
 
     def _open(self, blocks: Iterable[int]) -> None:
         """Score blocks again and put them into the cache."""
         assert self._rescore is not None
-        wanted = {block: self._grid.tile(block) for block in blocks}
+        wanted = {block: self.grid.tile(block) for block in blocks}
         with closing(self._rescore(list(wanted.values()))) as scored:
             for tile, bounds in scored:
-                for block in self._grid.blocks(tile):
+                for block in self.grid.blocks(tile):
                     cells = wanted.get(block)
                     if cells is not None:
                         score_map = self._open_block(
                             block, cells, _part(bounds, cells.within(tile))
                         )
-                        self._cache.put(self, block, score_map)
+                        self.cache.put(self, block, score_map)
                 del bounds  # free them before the next tile is scored
         self.blocks_evaluated += len(wanted)
 
@@ -228,7 +250,7 @@ class BlockMaxima:
 
         def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
             assert self._evaluate_block is not None
-            if self._grid.has_errors:
+            if self.grid.has_errors:
                 self.blocks_evaluated += 1
             yield wanted[0], self._evaluate_block(cells)
 
@@ -239,14 +261,14 @@ class BlockMaxima:
         score_map = ScoreMap(
             (cells.rows, cells.cols),
             self.kernel,
-            self._stride,
+            self.stride,
             exact,
             evaluate_blocks=evaluate_blocks if self._evaluate_block else None,
-            kept=None if self._grid.scores is None else self._grid.scores[cells.index],
+            kept=None if self.grid.scores is None else self.grid.scores[cells.index],
         )
         score_map.put(Tile(0, 0, cells.rows, cells.cols), bounds)
         score_map.evaluate_contenders()
-        for y, x in self._removed.windows(block):
+        for y, x in self.removed.windows(block):
             score_map.suppress(y - top, x - left)
         return OpenBlock(score_map)
 
@@ -254,9 +276,9 @@ class BlockMaxima:
         self, block: int, opened: OpenBlock, floor: float
     ) -> tuple[int, int, float] | None:
         """Return row, col and score of the best window of an open block."""
-        tile = self._grid.tile(block)
+        tile = self.grid.tile(block)
         top, left = self._corner(tile)
-        boxes = self._removed.boxes(block)
+        boxes = self.removed.boxes(block)
         for (y, x, height, width), overlap in boxes[opened.applied_boxes :]:
             opened.scores.suppress_overlapping((y - top, x - left, height, width), overlap)
         opened.applied_boxes = len(boxes)
@@ -264,9 +286,9 @@ class BlockMaxima:
         if best is None:
             return None
         y, x, score = best
-        row, col = tile.top + y // self._stride[0], tile.left + x // self._stride[1]
-        if self._grid.scores is not None:
-            self._grid.scores[row, col] = score
+        row, col = tile.top + y // self.stride[0], tile.left + x // self.stride[1]
+        if self.grid.scores is not None:
+            self.grid.scores[row, col] = score
         return row, col, score
 
     def closest(self, among: int) -> Closest | None:
@@ -276,12 +298,12 @@ class BlockMaxima:
         if first is None:
             return None
         bound, block, others = -first[0], first[4], queue.second_bound
-        opened = self._cache.get(self, block)
+        opened = self.cache.get(self, block)
         is_worth_opening = self.block_count * among >= _WORTH_OPENING
-        if opened is None and not self._grid.has_errors and is_worth_opening:
+        if opened is None and not self.grid.has_errors and is_worth_opening:
             self._open([block])
-            opened = self._cache.get(self, block)
-        tile = self._grid.tile(block)
+            opened = self.cache.get(self, block)
+        tile = self.grid.tile(block)
         top, left = self._corner(tile)
         if opened is not None:
             inside = opened.scores.closest()
@@ -289,32 +311,32 @@ class BlockMaxima:
                 return Closest(None, bound)
             y, x, score = inside.place
             return Closest((top + y, left + x, score), max(others, min(bound, inside.at_most)))
-        if not self._grid.has_errors:
+        if not self.grid.has_errors:
             return Closest(None, bound)
-        kept = self._grid.bounds(tile)
+        kept = self.grid.bounds(tile)
         scores = kept.map if kept.hidden is None else np.where(kept.hidden, SUPPRESSED, kept.map)
         row, col = divmod(int(scores.argmax()), tile.cols)
-        y, x = top + row * self._stride[0], left + col * self._stride[1]
+        y, x = top + row * self.stride[0], left + col * self.stride[1]
         score = float(self._exact(np.array([y]), np.array([x]))[0])
         self.windows_evaluated += 1
         return Closest((y, x, score), max(score, bound))
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""
-        block = self._grid.block(y // self._stride[0], x // self._stride[1])
-        self._removed.add_window(block, y, x)
-        opened = self._cache.get(self, block)
+        block = self.grid.block(y // self.stride[0], x // self.stride[1])
+        self.removed.add_window(block, y, x)
+        opened = self.cache.get(self, block)
         if opened is not None:
-            top, left = self._corner(self._grid.tile(block))
+            top, left = self._corner(self.grid.tile(block))
             opened.scores.suppress(y - top, x - left)
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
-        self._removed.add_box(box, overlap)
+        self.removed.add_box(box, overlap)
 
     def _corner(self, tile: Tile) -> tuple[int, int]:
         """Return y and x of the top-left pixel of a tile's first window."""
-        return tile.top * self._stride[0], tile.left * self._stride[1]
+        return tile.top * self.stride[0], tile.left * self.stride[1]
 
 
 def _part(bounds: Bounds, index: tuple[slice, slice]) -> Bounds:

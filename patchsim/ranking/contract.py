@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -64,11 +63,10 @@ class Windows(Protocol):
     def upper_bound(self) -> float:
         """The score that no window left exceeds."""
 
-    def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
+    def best(self, floor: float) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor.
 
-        Equal scores rank by smaller y, then smaller x. All windows that score `wanted` or more will
-        be asked for, unless they are suppressed: they may be scored together.
+        Equal scores rank by smaller y, then smaller x.
         """
 
     def closest(self, among: int) -> Closest | None:

@@ -148,14 +148,14 @@ class PrunedWindows:
             return self._direct.upper_bound
         return float(self._blocks.upper_bounds.max())
 
-    def best(self, floor: float, wanted: float = math.inf) -> tuple[int, int, float] | None:
+    def best(self, floor: float) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
         if self._direct is None and self._budget.is_spent:
             self._take_over()
         if self._direct is None:
             self._search_all_blocks(floor)
         if self._direct is not None:
-            return self._direct.best(floor, wanted)
+            return self._direct.best(floor)
         best = self._blocks.best(floor)
         if best is None:
             return None

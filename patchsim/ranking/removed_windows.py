@@ -36,7 +36,7 @@ class RemovedWindows:
     def add_box(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
         removed = box, overlap
-        for block in self._blocks_touching(box):
+        for block in self.blocks_touching(box):
             self._boxes.setdefault(block, []).append(removed)
         self.removals += 1
 
@@ -48,7 +48,7 @@ class RemovedWindows:
         """Return the boxes that touch a block, with the overlap, in the order of removal."""
         return self._boxes.get(block, ())
 
-    def _blocks_touching(self, box: Box) -> Iterator[int]:
+    def blocks_touching(self, box: Box) -> Iterator[int]:
         """Yield the blocks in which a window can share a pixel with a box."""
         touched = []
         for axis in (0, 1):

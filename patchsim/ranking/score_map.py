@@ -285,11 +285,7 @@ class ScoreMap:
             self._queue = CellQueue(self.upper_bounds, self.is_exact, has_errors=has_errors)
         return self._queue
 
-    def best(
-        self,
-        floor: float,
-        wanted: float = math.inf,  # noqa: ARG002 - all scores are there
-    ) -> tuple[int, int, float] | None:
+    def best(self, floor: float) -> tuple[int, int, float] | None:
         """Return y, x and the exact score of the best window left, or None below the floor."""
         queue = self._filled_queue()
         while (first := queue.first) is not None and -first[0] >= floor:

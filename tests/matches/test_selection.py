@@ -82,9 +82,9 @@ def test_margins_that_are_not_asked_for_cost_nothing():
     asked = []
 
     class Counted(ScoreMap):
-        def best(self, floor, wanted):
+        def best(self, floor):
             asked.append(floor)
-            return super().best(floor, wanted)
+            return super().best(floor)
 
     def found(**options):
         asked.clear()

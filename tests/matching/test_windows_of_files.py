@@ -137,7 +137,9 @@ def test_a_tile_is_read_once_and_scored_in_parts(stride, rng, save, tmp_path, mo
         windowed.Windowed, "__getitem__", lambda of, at: read.append(at) or read_window(of, at)
     )
     monkeypatch.setattr(
-        metrics, "similarity", lambda of, *rest: scored.append(of.shape) or similarity(of, *rest)
+        metrics,
+        "similarity",
+        lambda of, *rest, **named: scored.append(of.shape) or similarity(of, *rest, **named),
     )
     path = save("image.npy", picture)
     report = by_windows(path, kernel, map=tmp_path / "parts.npy", **options)
