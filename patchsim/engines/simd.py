@@ -220,10 +220,9 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 
     def score(pixels: Pixels, _seen: Seen | None = None) -> Bounds:
         sums = differences(pixels)
-        if problem.dtype in INTEGER_RANGE:
-            full = problem.total_weight, problem.data_range
-            return Bounds(metrics.similarity(sums, *full, out=sums))
         scores = metrics.similarity(sums, problem.total_weight, problem.data_range)
+        if problem.dtype in INTEGER_RANGE:
+            return Bounds(scores)
         # The subtraction from 1 adds 2 u of float64.
         return Bounds(scores, np.where(sums == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 

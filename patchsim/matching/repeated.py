@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from patchsim.types import Pixels
 
 _TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_MOST_AT_ONCE = 1 << 18  # windows of a map whose sums stay in the cache until they are scores
 _NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
 
 
@@ -162,10 +163,12 @@ class Repeated(NamedTuple):
             kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
             if not kept.has_room(kernel_bytes, plan.memory):
                 return None
+            is_whole = plan.tile == plan.problem.map_shape
             # Exact scores tell the best window alone, without bounds of blocks.
-            is_one_tile = plan.tile == plan.problem.map_shape and (
-                engine.can_bound_blocks(plan.problem)
-                or (alone is not None and _is_exact_by(engine, plan.problem))
+            is_one_tile = (is_whole and engine.can_bound_blocks(plan.problem)) or (
+                alone is not None
+                and _is_exact_by(engine, plan.problem)
+                and (is_whole or _can_be_one_tile(plan))
             )
         prepared = PreparedKernels(kept)
         return cls(
@@ -271,6 +274,14 @@ class Repeated(NamedTuple):
 def _is_exact_by(engine: Engine, problem: Problem) -> bool:
     """Return whether an engine's scores have no error."""
     return engine.refuse(replace(problem, exact=True)) is None
+
+
+def _can_be_one_tile(plan: Plan) -> bool:
+    """Return whether a small map of some tiles, one after the other, takes no longer as one."""
+    shape = plan.problem.map_shape
+    if plan.parallel > 1 or math.prod(shape) > _MOST_AT_ONCE:
+        return False
+    return plan.resident + candidates.working_bytes(plan.chosen, shape, 1) <= plan.memory
 
 
 def _soonest(

@@ -206,3 +206,19 @@ def test_the_first_of_equal_windows_of_a_whole_map(engine, dtype, stride, rng, r
         assert (found.best.y, found.best.x, found.best.score) == (4 + 6 * number, 72, 1.0)
         assert found.maps[0].dtype == np.float32
     assert repetitions == [True, True]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_small_map_of_some_tiles(threads, astronaut, repetitions):
+    images = [astronaut[..., channel].copy() for channel in range(3)]
+    kernel = images[2][470:490, 300:330].copy()
+    options = {"top": 1, "margin": False, "threads": threads, "memory": 10**9}
+    matcher = Matcher(kernel, **options)
+    for image in images:
+        found = matcher.match(image, map=True)
+        own = match(image, kernel, **options, map=True)
+        assert_same(found, own)
+        assert found.plans[0].tile != found.maps[0].shape
+        np.testing.assert_array_equal(found.maps[0], own.maps[0])
+    assert (found.best.x, found.best.y, found.best.score) == (300, 470, 1.0)
+    assert repetitions == [True]
