@@ -28,7 +28,7 @@ from patchsim.types import Pixels
 
 PACKAGES = "'pyvips[binary]'"  # the extra `big`
 
-_BAND_BYTES = 1 << 24  # of rows that are decoded together
+_BAND_BYTES = 1 << 22  # of rows that are decoded together
 _STRIP = 128  # libvips reads whole strips of rows ahead, and no row twice
 _CHANNELS = {0: 1, 2: 3, 6: 4}  # by the colour type of a PNG: grey, RGB, RGB with alpha
 _MODES = {"L": 1, "RGB": 3}
