@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Engine, Finder, Problem, TileScorer
+from patchsim.engines import Bounds, Finder, MapEngine, TileScorer
 from patchsim.geometry.tiles import Tile
 from patchsim.matching import assemble, nothing_found, select_matches
 from patchsim.matching.best_alone import BestAlone
@@ -163,13 +163,7 @@ class Repeated(NamedTuple):
             kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
             if not kept.has_room(kernel_bytes, plan.memory):
                 return None
-            is_whole = plan.tile == plan.problem.map_shape
-            # Exact scores tell the best window alone, without bounds of blocks.
-            is_one_tile = (is_whole and engine.can_bound_blocks(plan.problem)) or (
-                alone is not None
-                and _is_exact_by(engine, plan.problem)
-                and (is_whole or _can_be_one_tile(plan))
-            )
+            is_one_tile = _is_one_tile(engine, plan, is_alone=alone is not None)
         prepared = PreparedKernels(kept)
         return cls(
             kind=kind,
@@ -271,9 +265,15 @@ class Repeated(NamedTuple):
         return store
 
 
-def _is_exact_by(engine: Engine, problem: Problem) -> bool:
-    """Return whether an engine's scores have no error."""
-    return engine.refuse(replace(problem, exact=True)) is None
+def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
+    """Return whether one call of an engine scores a map, and its scores tell the best window."""
+    problem = plan.problem
+    is_whole = plan.tile == problem.map_shape
+    if engine.can_bound_blocks(problem):
+        return is_whole
+    # Exact scores tell the best window alone, without bounds of blocks.
+    is_exact = engine.refuse(replace(problem, exact=True)) is None
+    return is_alone and is_exact and (is_whole or _can_be_one_tile(plan))
 
 
 def _can_be_one_tile(plan: Plan) -> bool:
