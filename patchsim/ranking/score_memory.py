@@ -88,6 +88,8 @@ def budget_of(
 
 def _copied(problems: Sequence[Problem]) -> int:
     """Return the bytes of the 8-bit copies that searches without a map hold: one for each group."""
+    if len(problems) == 1:  # its kind does not matter, and takes long to tell in a small search
+        return pruned.held_bytes(problems[0])
     held = defaultdict(list)
     for problem in problems:
         if copy := pruned.held_bytes(problem):
