@@ -75,7 +75,9 @@ class BestFinder:
         height, width, channels = kernel.shape
         self._problem, self._scale = problem, ScoreScale(problem)
         row_seconds = byte_search.seconds_of_row(problem, None)
-        self.most = int(min(max(_SHARE * seconds, _LEAST_SECONDS) / row_seconds, 2.0**40))
+        self.most = int(
+            min(max(_SHARE * seconds, _LEAST_SECONDS) / (row_seconds * _COMPARED), 2.0**40)
+        )
         lattices = [cells.lattice(height, width, cells.COARSE)]
         targets = (cells.COARSE, *_TARGETS) if channels > 1 else _TARGETS
         lattices += [
@@ -102,7 +104,7 @@ class BestFinder:
             "levels": np.array([_of_lattice(one) for one in lattices], np.int64),
             "sums": np.concatenate([one.sums(above) for one in lattices]),
             "costs": np.array([_costs(one, problem) for one in lattices]) / row_seconds,
-            "most": self.most,
+            "most": int(self.most * _COMPARED),
             "variant": compiled.variant(),
         }
 
@@ -134,6 +136,6 @@ class BestFinder:
         limit, unit, left, _ = self._extension.narrow(
             image=pixels, pitch=pixels.strides[0], bounds=bounds, slack=slack, **self._narrow
         )
-        if left * self._problem.kernel[0] * _COMPARED > self.most:
+        if left * self._problem.kernel[0] > self.most:
             return None
         return bounds, limit, unit
