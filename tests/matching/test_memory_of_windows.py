@@ -37,6 +37,20 @@ def store(picture, tmp_path):
     return saved(picture, tmp_path / "image.zarr")
 
 
+@pytest.fixture
+def sources(monkeypatch):
+    """The Zarr stores that are opened, in their order."""
+    opened = []
+    made = zarr_source.ZarrSource.__init__
+
+    def remembered(self, *args):
+        made(self, *args)
+        opened.append(self)
+
+    monkeypatch.setattr(zarr_source.ZarrSource, "__init__", remembered)
+    return opened
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_least_memory_that_is_named_suffices(picture, tmp_path, count):
     picture = picture[:450, :350]  # with so little memory a picture has thousands of tiles
@@ -66,17 +80,9 @@ def test_tiles_stay_as_tall_as_the_kernel_where_memory_is_short(picture, store):
     assert wide < 400
 
 
-def test_an_overlay_forgets_the_chunks(picture, tmp_path, monkeypatch):
+def test_an_overlay_forgets_the_chunks(picture, tmp_path, sources):
     tall = np.tile(picture, (3, 1, 1))  # so tall that not all of its chunks are kept
     saved(tall, tmp_path / "tall.zarr")
-    sources = []
-    made = zarr_source.ZarrSource.__init__
-
-    def remembered(self, *args):
-        made(self, *args)
-        sources.append(self)
-
-    monkeypatch.setattr(zarr_source.ZarrSource, "__init__", remembered)
     kernel = picture[20:50, 30:60]
     asked = {"memory": "8MB", "max_pixels": 1, "threads": 2, "overlay": tmp_path / "o.png"}
     patchsim.match(tmp_path / "tall.zarr", kernel, **asked)
@@ -142,6 +148,19 @@ def test_scores_of_a_tall_image_read_by_windows_are_not_all_kept_however_large_t
         assert found == [(m.x, m.y, m.score) for m in alone], limit
         assert (max(sides) == 871) == kept
         assert kept or max(sides) <= BLOCK  # blocks that were scored again
+
+
+@pytest.mark.parametrize("options", [{"top": 9}, {"threshold": 0.72}], ids=str)
+def test_chunks_are_decoded_once_and_a_few_for_each_match(
+    options, picture, tmp_path, sources, monkeypatch
+):
+    monkeypatch.setattr(score_memory, "_LARGEST_BY_WINDOWS", 1 << 20)  # scores are not kept
+    saved(np.tile(picture, (3, 1, 1)), tmp_path / "tall.zarr")
+    asked = {"engine": "simd", "max_pixels": 1, "memory": "8MB", **options}
+    report = patchsim.match(tmp_path / "tall.zarr", picture[20:50, 30:60], **asked)
+    (source,) = sources
+    assert len(report) >= 3
+    assert 189 <= source.cache.decoded <= 1.05 * 189 + 4 * len(report)
 
 
 def test_ten_times_the_rows_take_a_hundred_bytes_a_block_more():
