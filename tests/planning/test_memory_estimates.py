@@ -527,8 +527,8 @@ def test_a_search_with_few_windows_holds_the_pictures(dtype, channels, options, 
     kernel = image[50:66, 60:76].copy()
     del image
     seen = Plans()
-    arguments = {"stride": 32, "margin": False, "threads": 1, "observer": seen, **options}
-    match(path, kernel, **arguments)
+    arguments = {"stride": 32, "engine": "simd", "margin": False, "threads": 1, **options}
+    match(path, kernel, observer=seen, **arguments)
     with numpy_peak() as peak:
-        match(path, kernel, **arguments)
+        match(path, kernel, observer=seen, **arguments)
     assert_close(seen.plans[0].peak, peak.bytes)
