@@ -531,4 +531,5 @@ def test_a_search_with_few_windows_holds_the_pictures(dtype, channels, options, 
     match(path, kernel, observer=seen, **arguments)
     with numpy_peak() as peak:
         match(path, kernel, observer=seen, **arguments)
-    assert_close(seen.plans[0].peak, peak.bytes)
+    plan = seen.plans[0]  # whose exact plan, for blocks, has nothing to do in so small a map
+    assert_close(plan.resident + plan.working, peak.bytes)
