@@ -268,7 +268,7 @@ class Finder(Protocol):
     """Finds the best window of one kernel in pictures of one shape."""
 
     working_bytes: int
-    """The bytes that it takes beside the lower bounds of all windows."""
+    """The bytes that it takes."""
 
     def __call__(self, pixels: Pixels, /) -> tuple[int, int, float] | None:
         """Return y, x and score of the best window, the first of equal ones, or None: given up."""

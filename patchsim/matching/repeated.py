@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from patchsim.types import Pixels
 
 _TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_LONGEST_PAUSE = 63  # images for which a finder that gave up is left out
 _MOST_AT_ONCE = 1 << 18  # windows of a map whose sums stay in the cache until they are scores
 _NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
 
@@ -83,7 +84,7 @@ class Repeated(NamedTuple):
     kept : KeptKernels
     scorer : TileScorer or None
         Scores all windows of the map, if a plan has one tile.
-    soonest : (Finder, BestAlone) or None
+    soonest : (_Soonest, BestAlone) or None
         What finds the best window without a map, if that is all that is asked for, and reports it.
     exact : ExactKernel
     alone : BestAlone or None
@@ -101,7 +102,7 @@ class Repeated(NamedTuple):
     outputs: Outputs
     kept: KeptKernels
     scorer: TileScorer | None
-    soonest: tuple[Finder, BestAlone] | None
+    soonest: tuple[_Soonest, BestAlone] | None
     exact: ExactKernel
     alone: BestAlone | None
     can_have_offset: bool
@@ -195,8 +196,8 @@ class Repeated(NamedTuple):
         if self._is_special(picture):
             return None
         if self.soonest is not None:
-            finder, alone = self.soonest
-            best = finder(picture.pixels)
+            soonest, alone = self.soonest
+            best = soonest.best_of(picture.pixels)
             if best is not None:
                 return alone.report(best, 0.0, None, image, started)
         bounds = None if self.scorer is None else self.scorer(picture.pixels)
@@ -261,8 +262,29 @@ class Repeated(NamedTuple):
             return store
         maker = StoreMaker(plan, pixels, self.exact.on(pixels), None, self.kind.keeps_map)
         store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
-        store.put(Tile(0, 0, *plan.tile), bounds)
+        store.put(Tile(0, 0, *bounds.map.shape), bounds)
         return store
+
+
+class _Soonest:
+    """A finder that is left out for some images after one in which it gave up.
+
+    Images that follow each other are often alike, and what it does before it gives up is lost.
+    """
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._pause = self._left_out = 0
+
+    def best_of(self, pixels: Pixels) -> tuple[int, int, float] | None:
+        """Return y, x and score of the best window, or None if another way is to find it."""
+        if self._left_out > 0:
+            self._left_out -= 1
+            return None
+        best = self._finder(pixels)
+        self._pause = 0 if best is not None else min(2 * self._pause + 1, _LONGEST_PAUSE)
+        self._left_out = self._pause
+        return best
 
 
 def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
@@ -286,7 +308,7 @@ def _can_be_one_tile(plan: Plan) -> bool:
 
 def _soonest(
     plan: Plan, kernel: Kernel, alone: BestAlone | None, image: Pixels
-) -> tuple[Finder, BestAlone] | None:
+) -> tuple[_Soonest, BestAlone] | None:
     """Return what finds the best window soonest, if memory suffices, and what reports it.
 
     That may be another engine than the plan's: its time for one picture has a part that a finder
@@ -303,7 +325,7 @@ def _soonest(
         finder = engine.finder(kernel, problem, seconds, image)
         if finder is not None and plan.resident + finder.working_bytes <= plan.memory:
             bounding = replace(plan, chosen=candidate, direct_plan=directly)
-            return finder, alone.with_plan(bounding)
+            return _Soonest(finder), alone.with_plan(bounding)
     return None
 
 

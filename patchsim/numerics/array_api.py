@@ -28,6 +28,15 @@ def namespace(array: Array) -> Any:
     return torch
 
 
+def row_by_row(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in C order without negative strides, which neither C nor torch takes.
+
+    For NumPy a single row of an array turned upside down is in C order, with a negative stride.
+    """
+    array = np.ascontiguousarray(array)
+    return array if min(array.strides) >= 0 else array.copy()
+
+
 def like(array: Array) -> dict[str, Any]:
     """Return the keyword arguments that create an array of the same type on the same device."""
     if isinstance(array, np.ndarray):
@@ -68,8 +77,8 @@ def tensor(array: NDArray[Any], device: str) -> Tensor:
     import torch
 
     if not devices.has_queues(device):
-        # torch accepts neither read-only arrays nor negative strides.
-        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
+        # torch accepts no read-only arrays either.
+        return torch.from_numpy(np.require(row_by_row(array), requirements="W")).to(device)
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
     pinned = torch.empty(array.shape, dtype=dtype, pin_memory=True)
     np.copyto(pinned.numpy(), array)

@@ -90,6 +90,23 @@ def test_one_row_of_any_stride(engine, rng):
         assert (found.x, found.y, found.score) == (7, 0, 1.0)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(("engine", "metric"), [
+    ("simd", "sad"), ("unfold", "sad"), ("pruned", "sad"), ("pruned", "ssd"),
+    ("fft", "ssd"), ("fft", "zncc"), ("auto", "ncc"),
+])  # fmt: skip
+@pytest.mark.parametrize("shape", [(2, 70, 3), (129, 65, 2), (65, 129, 1)])
+def test_kernels_of_one_row_in_arrays_that_are_turned(shape, engine, metric, dtype, rng):
+    """A tile of one row of an array turned upside down has a negative stride."""
+    image = rng.integers(1, 256, shape).astype(dtype)
+    image = image / np.float32(255) if dtype == "float32" else image
+    for turned in (image[::-1], image[:, ::-1], image[::-1, ::-1]):
+        for kernel in (turned[1:2, 9:40], turned[:1, :1] if metric == "sad" else turned[:2, 3:4]):
+            options = {"engine": engine, "metric": metric, "stride": (1, 3), "top": 2}
+            found = patchsim.match(turned, kernel, **options)
+            assert found.matches == patchsim.match(turned.copy(), kernel.copy(), **options).matches
+
+
 @pytest.mark.parametrize("view", [np.s_[:], np.s_[3:9, 2:], np.s_[::-1], np.s_[:, 5:6], np.s_[4:5]])
 def test_grey_arrays_are_read_where_they_are_and_without_gaps(view, rng):
     grey = rng.integers(0, 65536, (20, 30), dtype=np.uint16)[view]

@@ -12,6 +12,7 @@ import pytest
 import patchsim
 from patchsim import InputError, Matcher, match
 from patchsim.choices import METRICS
+from patchsim.engines import pruned
 from patchsim.matching.repeated import Repeated
 
 
@@ -57,6 +58,31 @@ def cases():
         dtype, metric, options, keeps_map, threads = values
         name = f"{dtype.__name__}-{metric}-{options}-{keeps_map}-{threads}"
         yield pytest.param(*values, marks=marks, id=name)
+
+
+def test_a_finder_that_gave_up_is_left_out_for_more_and_more_images(monkeypatch, astronaut):
+    asked = []
+
+    class Counted:
+        working_bytes = 0
+        answer = None
+
+        def __call__(self, pixels):
+            asked.append(count)
+            return self.answer if pixels.size else None
+
+    finder = Counted()
+    monkeypatch.setattr(pruned, "finder", lambda *_: finder)
+    image, kernel = astronaut[:64, :64], astronaut[20:30, 20:30]
+    matcher = Matcher(kernel, top=1, margin=False)
+    for count in range(200):  # noqa: B007 - the finder notes it
+        best = matcher.match(image).best
+        assert (best.x, best.y, best.score) == (20, 20, 1.0)
+    assert asked == [2, 4, 8, 16, 32, 64, 128, 192]
+    finder.answer = 20, 20, 1.0  # it is asked for each image again once it has found something
+    for count in range(200, 259):  # noqa: B007 - the finder notes it
+        matcher.match(image)
+    assert asked[8:] == [256, 257, 258]
 
 
 @pytest.mark.parametrize(("dtype", "metric", "options", "keeps_map", "threads"), [*cases()])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines.problem import Problem
 from patchsim.machine import extensions
+from patchsim.numerics.array_api import row_by_row
 from patchsim.types import Pixels
 
 _Value = TypeVar("_Value", np.float32, np.float64)
@@ -39,7 +40,7 @@ def rows_without_gaps(pixels: Pixels) -> Pixels:
     steps = pixels.shape[2] * pixels.itemsize, pixels.itemsize
     if pixels.strides[1:] == steps and pixels.strides[0] >= 0:
         return pixels
-    return np.ascontiguousarray(pixels)
+    return row_by_row(pixels)
 
 
 class Cut(NamedTuple):

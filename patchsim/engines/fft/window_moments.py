@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.machine import extensions
+from patchsim.numerics.array_api import row_by_row
 
 _extension = partial(extensions.extension, "_moments")
 
@@ -50,7 +51,7 @@ def moments(
     """
     extension = _extension()
     assert extension is not None
-    image = np.ascontiguousarray(pixels)
+    image = row_by_row(pixels)
     rows, cols = ((pixels.shape[axis] - size[axis]) // stride[axis] + 1 for axis in range(2))
     spread = np.full((rows, cols), np.nan)
     means = np.full((0, 0) if weights is None else (rows, cols), -1, np.int64)

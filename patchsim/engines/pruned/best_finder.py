@@ -58,23 +58,27 @@ class BestFinder:
         One of bytes that `can_find` takes.
     seconds : float
         What another way takes; comparing windows one by one may take a part of it.
+    rows_for_one : float
+        Comparing a row of a window takes as long as so many rows of bytes.
 
     Attributes
     ----------
     working_bytes : int
-        The memory that a search takes beside the bounds of all windows.
+        The memory that a search takes.
     most : int
         So many rows of windows may be compared.
     """
 
-    def __init__(self, kernel: Pixels, problem: Problem, seconds: float) -> None:
+    def __init__(
+        self, kernel: Pixels, problem: Problem, seconds: float, rows_for_one: float = 1.0
+    ) -> None:
         extension = compiled.extension()
         assert extension is not None, "refuse says so"
         self._extension = extension
         kernel = np.ascontiguousarray(kernel)
         height, width, channels = kernel.shape
         self._problem, self._scale = problem, ScoreScale(problem)
-        row_seconds = byte_search.seconds_of_row(problem, None)
+        row_seconds = byte_search.seconds_of_row(problem, None) * rows_for_one
         self.most = int(
             min(max(_SHARE * seconds, _LEAST_SECONDS) / (row_seconds * _COMPARED), 2.0**40)
         )
@@ -85,7 +89,10 @@ class BestFinder:
             for target in targets
             if target == cells.COARSE or min(height, width) >= target * _LEAST_SIDE
         ]
-        self.working_bytes = 2 * math.prod(problem.image) + 16 * problem.image[1] * (channels + 1)
+        self.working_bytes = (
+            2 * (math.prod(problem.image) + math.prod(problem.map_shape))  # boxes and bounds
+            + 16 * problem.image[1] * (channels + 1)
+        )
         above = cells.integral(kernel)
         self._windows = compiled.of_windows(kernel, problem, None) | {
             "step_x": channels,

@@ -20,6 +20,7 @@ from patchsim.engines.pruned.score_scale import ScoreScale
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK, block_index
 from patchsim.geometry.tiles import Tile
+from patchsim.numerics.array_api import row_by_row
 from patchsim.types import Pixels, Weights
 
 # Seconds of a thread for a row of a window, and for each value of it, without and with weights, for
@@ -199,9 +200,7 @@ class Search:
         (stride_y, stride_x), image = self.problem.stride, self._image
         if image.flags.c_contiguous:
             return values_from(image, tile.top * stride_y, tile.left * stride_x), image.strides[0]
-        window = np.ascontiguousarray(
-            image[tile.source(self.problem.kernel[:2], self.problem.stride)]
-        )
+        window = row_by_row(image[tile.source(self.problem.kernel[:2], self.problem.stride)])
         return window, window.strides[0]
 
     def clear(self) -> None:

@@ -14,7 +14,7 @@ from patchsim.engines.pruned.wide_search import WideSearch
 from patchsim.geometry.tiles import Tile
 from patchsim.types import Pixels
 
-_LISTED_BYTES = 12  # of a window in lists of places and differences
+_LISTED_BYTES = 28  # of a window in lists of places, differences, their order and sums
 
 
 class WideFinder:
@@ -36,7 +36,7 @@ class WideFinder:
     Attributes
     ----------
     working_bytes : int
-        The memory that a search takes beside the bounds of all windows.
+        The memory that a search takes.
     """
 
     def __init__(self, kernel: Pixels, problem: Problem, seconds: float, image: Pixels) -> None:
@@ -51,7 +51,8 @@ class WideFinder:
         self._windows = Tile(0, 0, *problem.map_shape)
         self._search = WideSearch(image, kernel, problem).on(image[:0], self._copy, 0.0)
         bytes_alike = replace(problem, dtype="uint8", data_range=255.0)
-        self._finder = BestFinder(taps, bytes_alike, seconds)
+        # Windows that bounds leave are compared as bytes first, then as values.
+        self._finder = BestFinder(taps, bytes_alike, seconds, 1 + self._search.rows_for_one)
         self.working_bytes = (
             self._finder.working_bytes
             + math.prod(problem.image)
@@ -67,7 +68,8 @@ class WideFinder:
             return None
         copied = byte_copy.again(pixels, self._copy)
         off = (copied.rounding * self._taps + self._off) * (1 + 1e-9)
-        # The bytes of a window as good as the best one differ by so much more than its bytes.
+        # The bytes of a window as good as the best one are expected to differ by so much more than
+        # its bytes at most. `look` settles it, as values that are clipped may differ by more.
         narrowed = self._finder.narrowed(copied.pixels, math.ceil(2 * off))
         if narrowed is None:
             return None

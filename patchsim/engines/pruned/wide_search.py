@@ -22,6 +22,7 @@ from patchsim.engines.pruned.byte_copy import TYPES, ByteCopy
 from patchsim.engines.pruned.byte_search import Search, values_from
 from patchsim.engines.pruned.wide_scale import WideScale
 from patchsim.geometry.tiles import Tile
+from patchsim.numerics.array_api import row_by_row
 from patchsim.types import Pixels, Weights
 
 # So many windows of a tile are scored by `metrics.exact`, or more where as many rows may be
@@ -79,6 +80,7 @@ class WideSearch:
         )
         self.row_seconds = self._bytes.row_seconds
         self.levels = self._bytes.levels
+        self.rows_for_one = _ROWS_FOR_ONE[self._type]  # of bytes, for one of values
         # For the extension, of all windows.
         self._arguments = compiled.of_windows(kernel, problem, weights) | {
             "type": self._type,
@@ -135,12 +137,12 @@ class WideSearch:
         places, differences, rows_of_bytes, done = self._bytes.screen(
             tile, bounds, place, self._scale.of_bytes(limit), most
         )
-        rows = rows * _ROWS_FOR_ONE[self._type] + rows_of_bytes
+        rows = rows * self.rows_for_one + rows_of_bytes
         if not len(places):
             return _nothing(0, rows, is_done=done)
         places = places[np.argsort(differences, kind="stable")]
         sums, rows_compared = self._compare(tile, places, limit)
-        rows += rows_compared * _ROWS_FOR_ONE[self._type]
+        rows += rows_compared * self.rows_for_one
         contends = sums <= min(limit, self._scale.contending(sums))
         places, sums = places[contends], sums[contends]
         singles = max(_SINGLES, most // (_WINDOWS_FOR_ONE * self.problem.kernel[0]))
@@ -189,7 +191,7 @@ class WideSearch:
             pixels = values_from(image, tile.top * stride_y, tile.left * stride_x)
         else:
             source = tile.source(self.problem.kernel[:2], self.problem.stride)
-            pixels = image = np.ascontiguousarray(image[source])
+            pixels = image = row_by_row(image[source])
         sums = np.empty(len(places), np.uint64 if self._type == "H" else np.float64)
         rows = self._extension.compare(
             **self._arguments,
