@@ -22,8 +22,9 @@
  * The bound of a window is the sum over the cells of how far the box lies below or above the
  * kernel's, saturated; for `squared` that is doubled so many times, squared and >> 16. GONE is no
  * bound but a window dropped. `least` becomes the least bound of each square of `block` windows a
- * side; the first window lies `down` and `across` from the corner of its own. `raise_bounds` raises bounds that are at or below a limit to these
- * times a ratio, where they are larger, and counts the windows at or below the limit that are left.
+ * side; the first window lies `down` and `across` from the corner of its own. `raise_bounds` raises
+ * bounds that are at or below a limit to these times a ratio, where they are larger, and counts the
+ * windows at or below the limit that are left.
  *
  * `narrow` bounds all windows of a picture by `sad`, and raises the bounds by finer cells as long as
  * that takes less than to compare the windows left. These are they that could differ by at most the
@@ -1004,8 +1005,8 @@ static const char *bounds_misfit(const Bounds *t, const Py_buffer *b)
         return "the output is smaller than rows x cols";
     if (t->raises)
         return t->ratio > 0 ? NULL : "the ratio is not positive";
-    if (!ENTRY_ARE_SIZES(t->block) || t->block > LARGEST_BLOCK || t->down < 0 || t->down >= t->block || t->across < 0 ||
-        t->across >= t->block)
+    if (!ENTRY_ARE_SIZES(t->block) || t->block > LARGEST_BLOCK || t->down < 0 ||
+        t->down >= t->block || t->across < 0 || t->across >= t->block)
         return "a size is out of range";
     ptrdiff_t tall = (entry_plus(t->down, t->rows) - 1) / t->block + 1;
     ptrdiff_t wide = (entry_plus(t->across, t->cols) - 1) / t->block + 1;
