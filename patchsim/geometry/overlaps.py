@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +79,7 @@ def is_overlapping(first: Box, second: Box, overlap: float) -> bool:
     for axis in (0, 1):
         end = min(first[axis] + first[2 + axis], second[axis] + second[2 + axis])
         shared *= max(0, end - max(first[axis], second[axis]))
-    union = first[2] * first[3] + second[2] * second[3] - shared
-    return shared / union > overlap
+    return bool(_is_over(shared, first[2] * first[3] + second[2] * second[3], overlap))
 
 
 @lru_cache(maxsize=16)
@@ -113,11 +113,17 @@ def _exceeds(
     size: tuple[int, int],
     overlap: float,
 ) -> NDArray[np.bool_]:
-    intersection = shared_heights[:, None] * shared_widths
-    union = math.prod(size) + math.prod(kernel) - intersection
-    # A quotient is rounded once, as a limit such as 0.7 is, so that equal ones compare as equal.
-    is_over: NDArray[np.bool_] = intersection / union > overlap
+    shared = shared_heights[:, None] * shared_widths
+    is_over: NDArray[np.bool_] = _is_over(shared, math.prod(size) + math.prod(kernel), overlap)
     return is_over
+
+
+def _is_over(shared: Any, areas: int, overlap: float) -> Any:
+    """Return whether what boxes share, in pixels, is too much of their union; `areas` is the sum.
+
+    A quotient is rounded once, as a limit such as 0.7 is, so that equal ones compare as equal.
+    """
+    return shared / (areas - shared) > overlap
 
 
 def _touching(start: int, length: int, window: int, step: int) -> range:
