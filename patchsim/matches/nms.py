@@ -131,23 +131,24 @@ class BestFirst:
 
         It may end early; what it leaves is for the search window by window.
         """
-        peaks: Iterable[tuple[int, int, float, int]]
+        count = len(self._windows)
         score_maps = [one for one in self._windows if isinstance(one, ScoreMap) and one.can_list]
         maxima = [one for one in self._windows if isinstance(one, BlockMaxima) and one.can_sweep]
-        for index in range(len(self._windows)):
+        if count not in (len(score_maps), len(maxima)):
+            return
+        for index in range(count):
             self._apply_peaks(index)
-        if len(score_maps) == len(self._windows):
+        peaks: Iterable[tuple[int, int, float, int]]
+        if len(score_maps) == count:
             peaks = listed_windows.peaks_from(
                 score_maps, self._origins, lowest, overlap=self._overlap, accepts=accepts
             )
-        elif len(maxima) == len(self._windows):
+        else:
             peaks = swept_blocks.peaks_from(
                 maxima, self._origins, lowest, overlap=self._overlap, accepts=accepts
             )
-        else:
-            return
         self._peaks += [Peak(*peak) for peak in peaks]
-        self._applied = [len(self._peaks)] * len(self._windows)
+        self._applied = [len(self._peaks)] * count
 
     def _apply_peaks(self, index: int) -> None:
         """Suppress the windows of a kernel that overlap the matches since it was last asked."""
