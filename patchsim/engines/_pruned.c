@@ -915,7 +915,6 @@ static const Variant *variant(const char *name)
     return NULL;
 }
 
-
 /* What is asked must lie in the buffers. */
 enum { BOXED, BOXES, BOXES_BUFFERS };
 
@@ -1389,6 +1388,7 @@ PyMODINIT_FUNC PyInit__pruned(void)
     PyObject *module = PyModule_Create(&MODULE);
     if (module && (PyModule_AddIntConstant(module, "PADDING", PADDING) < 0 ||
                    PyModule_AddIntConstant(module, "GONE", GONE) < 0 ||
+                   PyModule_AddIntConstant(module, "GROUP", GROUP) < 0 ||
                    PyModule_AddIntConstant(module, "TALLEST", TALLEST) < 0))
         Py_CLEAR(module);
     return module;

@@ -64,8 +64,9 @@ static int narrow_scratch(Narrow *t)
     return 1;
 }
 
-/* The boxes of a level for the picture and the kernel, with the most digits whose bounds reach a
- * difference `most`; a bound of 1 is a difference of what is returned. */
+/* As `Grid.of` in grids.py, whose units these are for bounds that Python reads: the boxes of a level
+ * for the picture and the kernel, with the most digits whose bounds reach a difference `most`; a bound
+ * of 1 is a difference of what is returned. */
 static double take_level(Narrow *t, ptrdiff_t number, double most)
 {
     const int64_t *level = t->levels + number * LEVEL;

@@ -125,6 +125,16 @@ def test_16_bits_and_floats_in_pictures_like_the_first_and_others(
         assert score == pytest.approx(best_of_wide(picture, kernel)[2], abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 300), (40, 40), (130, 3), (200, 250)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bounds_of_wide_values_are_read_in_the_unit_in_which_they_are_made(channels, size, rng):
+    image = wide(rng.integers(0, 256, (210, 310, channels)), "uint16", rng)
+    search = finder(image, image[: size[0], : size[1]].copy())
+    copied = rng.integers(0, 256, image.shape).astype(np.uint8)
+    _, _, unit = search._finder.narrowed(copied, 0)
+    assert unit == search._search._bytes.unit
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_of_equal_windows_of_wide_values_the_first_is_found(dtype, rng):
     image = wide(rng.integers(0, 256, (90, 100, 1)), dtype, rng)

@@ -13,7 +13,6 @@ from patchsim.engines.pruned.cells import Cells
 from patchsim.engines.pruned.score_scale import ScoreScale
 from patchsim.types import Pixels
 
-_GROUP = 64  # windows whose bounds are raised together
 _MOST_VALUES = 1 << 20  # of a picture; the bounds of larger ones are made tile by tile
 _TARGETS = (cells.FINE, cells.FINEST, 2 * cells.FINEST, 4 * cells.FINEST)
 _LEAST_SIDE = 4  # pixels of a finer cell
@@ -28,12 +27,12 @@ def _of_lattice(lattice: Cells) -> tuple[int, int, int, int]:
     return lattice.height, lattice.width, len(lattice.places) // across, across
 
 
-def _costs(lattice: Cells, problem: Problem) -> tuple[float, float]:
+def _costs(lattice: Cells, problem: Problem, group: int) -> tuple[float, float]:
     """Return the seconds of a lattice's boxes in a picture, and of the bounds of a group."""
     count = len(lattice.places) * problem.kernel[2]
     return (
         math.prod(problem.image) * byte_search.BOX_SECONDS,
-        _GROUP * (count * byte_search.CELL_SECONDS + byte_search.OPEN_SECONDS),
+        group * (count * byte_search.CELL_SECONDS + byte_search.OPEN_SECONDS),
     )
 
 
@@ -110,7 +109,8 @@ class BestFinder:
             "kernel_width": width,
             "levels": np.array([_of_lattice(one) for one in lattices], np.int64),
             "sums": np.concatenate([one.sums(above) for one in lattices]),
-            "costs": np.array([_costs(one, problem) for one in lattices]) / row_seconds,
+            "costs": np.array([_costs(one, problem, extension.GROUP) for one in lattices])
+            / row_seconds,
             "most": int(self.most * _COMPARED),
             "variant": compiled.variant(),
         }

@@ -55,7 +55,10 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, problem: Problem, cells: Cells, most: float, *, apart: bool) -> Grid:
-        """Return the grid with the most digits whose bounds reach a difference `most`."""
+        """Return the grid with the most digits whose bounds reach a difference `most`.
+
+        `take_level` in `_pruned_narrow.h` keeps sums of `sad` in the same way.
+        """
         channels, power = problem.kernel[2], _power(problem)
         planes = channels if apart else 1
         values = cells.height * cells.width * (channels // planes)

@@ -41,7 +41,8 @@ class WideFinder:
 
     def __init__(self, kernel: Pixels, problem: Problem, seconds: float, image: Pixels) -> None:
         kernel = np.ascontiguousarray(kernel)
-        copied = byte_copy.make(image, kernel, problem.data_range)
+        search = WideSearch(image, kernel, problem)
+        copied = search.copied
         taps, self._off = byte_copy.of_kernel(
             kernel, None, copied._replace(rounding=0.0), squares=False
         )
@@ -49,7 +50,7 @@ class WideFinder:
         self._copy = copied._replace(pixels=np.empty((0, 0, 1), np.uint8))
         self._taps = kernel.size
         self._windows = Tile(0, 0, *problem.map_shape)
-        self._search = WideSearch(image, kernel, problem).on(image[:0], self._copy, 0.0)
+        self._search = search.on(image[:0], self._copy, 0.0)
         bytes_alike = replace(problem, dtype="uint8", data_range=255.0)
         # Windows that bounds leave are compared as bytes first, then as values.
         self._finder = BestFinder(taps, bytes_alike, seconds, 1 + self._search.rows_for_one)

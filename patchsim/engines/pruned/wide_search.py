@@ -65,14 +65,14 @@ class WideSearch:
             kernel, problem.metric, problem.data_range, weights
         )
         self._exact = self._exact_kernel.on(image)
-        self._copy: ByteCopy = (
-            beside._copy if beside else byte_copy.make(image, kernel, problem.data_range)
+        self.copied: ByteCopy = (
+            beside.copied if beside else byte_copy.make(image, kernel, problem.data_range)
         )
         squares = problem.metric == "ssd"
-        pixels, off = byte_copy.of_kernel(kernel, weights, self._copy, squares=squares)
-        self._scale = WideScale(problem, self._copy.step, off)
+        pixels, off = byte_copy.of_kernel(kernel, weights, self.copied, squares=squares)
+        self._scale = WideScale(problem, self.copied.step, off)
         self._bytes: Search = Search(
-            self._copy.pixels,
+            self.copied.pixels,
             pixels,
             replace(problem, dtype="uint8", data_range=255.0),
             weights,
@@ -94,7 +94,7 @@ class WideSearch:
         `off` is how far the differences in its copy, or their roots, may be off.
         """
         other = copy.copy(self)
-        other._image, other._copy = image, copied
+        other._image, other.copied = image, copied
         other._exact = self._exact_kernel.on(image)
         other._bytes = self._bytes.on(copied.pixels)
         other._scale = WideScale(self.problem, copied.step, off)
