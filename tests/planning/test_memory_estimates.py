@@ -505,7 +505,7 @@ class Plans(Observer):
     def __init__(self):
         self.plans = []
 
-    def planned(self, plan, kernels):  # noqa: ARG002 - their names are not asked for
+    def planned(self, plan, _kernels):
         self.plans.append(plan)
 
 
