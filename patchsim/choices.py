@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from patchsim.errors import InputError
 
-_MOST_LISTED, _LISTED = 10, 5  # words in a message: of a short list, and of a long one
+_MOST_LISTED = 10  # words that a message lists rather than to guess which was meant
 COMMANDS = ("match", "scan", "merge", "loss", "doctor")
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab", "edges")
@@ -76,12 +76,8 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def known(value: object, choices: Sequence[str]) -> str:
     """Return which words there are, for a message on one that is not; of many, the nearest."""
-    if len(choices) <= _MOST_LISTED:
-        return f"there is {', '.join(choices)}"
-    near = nearest(str(value), choices)
-    if near is not None:
-        return f"did you mean {near}?"
-    return f"there is {', '.join(choices[:_LISTED])} and more;\ndocs/match.md lists them"
+    near = nearest(str(value), choices) if len(choices) > _MOST_LISTED else None
+    return f"there is {', '.join(choices)}" if near is None else f"did you mean {near}?"
 
 
 def nearest(word: str, choices: Sequence[str]) -> str | None:

@@ -71,6 +71,10 @@ class InputError(PatchsimError, ValueError):
     exit_code = INPUT_ERROR
 
 
+class UndecidedError(InputError):
+    """The threshold ``auto`` has too few places to tell whether the best one is a match."""
+
+
 class DamageError(ValueError):
     """The fault of a file, as the end of a message that its reader turns into InputError."""
 

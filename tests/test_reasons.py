@@ -1,4 +1,7 @@
-"""Where a rule is switched off, or any exception is caught, a comment says why."""
+"""Where a rule is switched off, or any exception is caught, a comment says why; messages suffice.
+
+An installed command has no pages beside it, so that a message that names one helps nobody.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,17 @@ import patchsim
 
 PACKAGE = Path(patchsim.__file__).parent
 MARK = re.compile(r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w-]+\])?)")
+
+
+def literals():
+    """Each string of the package that is no docstring, with its place."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+        for node in ast.walk(tree):
+            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if is_text and id(node) not in docstrings:
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node.value
 
 
 def lines():
@@ -50,3 +64,9 @@ def test_any_exception_is_caught_for_a_reason():
     handlers = dict(broad_handlers())
     assert len(handlers) > 10
     assert [place for place, line in handlers.items() if "#" not in line] == []
+
+
+def test_messages_name_no_page():
+    texts = dict(literals())
+    assert len(texts) > 1000
+    assert [place for place, text in texts.items() if re.search(r"\bdocs/|\.md\b", text)] == []

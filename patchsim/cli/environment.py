@@ -171,7 +171,7 @@ def unknown(context: Any, options: Iterable[Any]) -> list[str]:
 
 def _unread(name: str, known: set[str]) -> str:
     near = choices.nearest(name, sorted(known))
-    advice = "docs/environment.md lists the variables that there are"
+    advice = f"{_PREFIX}TOP would be that of --top, and so on for what --help lists"
     if name in _WITHOUT:
         advice = "what it names is typed"
     elif near is not None:

@@ -239,7 +239,7 @@ def _resumed(
             if not isinstance(result.error, MachineError):
                 journal.add(result, form.columns)
             if result.error is not None:
-                tell(result.error)
+                tell(result.image, result.error)
 
         with contextlib.closing(scanner.results(journal.left(todo, progress.skip))) as results:
             code = _run(
@@ -270,8 +270,9 @@ class _Errors:
         self._progress = progress
         self._are_named = False
 
-    def __call__(self, error: Exception) -> None:
-        text = str(error)
+    def __call__(self, image: str, error: Exception) -> None:
+        text, name = str(error), printable(image)
+        text = text if name in text else f"{name}: {text}"
         if isinstance(error, InputError) and not self._are_named:
             named = environment.naming(text)
             self._are_named = named != text
@@ -295,7 +296,7 @@ class _Printer:
     def add(self, result: ScanResult) -> None:
         is_object = self._format in ("json", "jsonl") and self._form.template is None
         if result.error is not None and not is_object:
-            self._tell_error(result.error)
+            self._tell_error(result.image, result.error)
         elif not (self._is_of_unmatched and result):
             self._waiting.append(result)
             if self._format != "table" or len(self._waiting) >= _TABLE_ROWS:

@@ -27,6 +27,8 @@ class Selection(NamedTuple):
         How the threshold was found.
     best_below : Peak or None
         The best window, where ``auto`` found no match.
+    is_undecided : bool
+        The best window may be a match, but ``auto`` has too few others to tell.
     """
 
     peaks: list[Peak]
@@ -34,6 +36,7 @@ class Selection(NamedTuple):
     threshold: float | None
     message: str | None
     best_below: Peak | None = None
+    is_undecided: bool = False
 
 
 def select(
@@ -86,8 +89,10 @@ def select(
             peaks = _places(best_first)
             scores = [peak.score for peak in peaks]
             plain_scores = [plain(i) for i in group]
-            gap = auto_threshold.find_gap(scores, [plain_scores[peak.index] for peak in peaks])
-            message = auto_threshold.describe(gap, scores)
+            plain_of = [plain_scores[peak.index] for peak in peaks]
+            gap = auto_threshold.find_gap(scores, plain_of)
+            message = auto_threshold.describe(gap, scores, plain_of)
+            is_undecided = auto_threshold.is_undecided(scores, plain_of)
             lowest = gap.threshold if gap else None
             count = gap.count if gap else 0
             if accepts is not None:
@@ -95,7 +100,7 @@ def select(
                 peaks, count = reaching + peaks[count:], len(reaching)
             matches = peaks[:count][:top]
         else:
-            message, lowest = None, threshold
+            message, lowest, is_undecided = None, threshold, False
             bounds = [one for one in (threshold, floor) if one is not None]
             matches = peaks = best_first.best(top, max(bounds, default=None))
         margins: list[float | None] = [None] * len(matches)
@@ -103,7 +108,7 @@ def select(
             margins = _margins(matches, peaks, best_first)
         below = _numbered(peaks[:1], group)[0] if peaks and not matches else None
         matches = _numbered(matches, group)
-        selected.append(Selection(matches, margins, lowest, message, below))
+        selected.append(Selection(matches, margins, lowest, message, below, is_undecided))
     return selected
 
 

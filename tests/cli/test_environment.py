@@ -132,7 +132,7 @@ def test_variables_are_listed_and_differ_from_the_other_ones():
         ("PATCHSIM_METRICS", "no option reads it; did you mean PATCHSIM_METRIC?"),
         ("PATCHSIM_HEATMAPSIZE", "no option reads it; did you mean PATCHSIM_HEATMAP_SIZE?"),
         ("PATCHSIM_KERNEL", "no option reads it; what it names is typed"),
-        ("PATCHSIM_ZZ", "no option reads it; docs/environment.md lists the variables that there"),
+        ("PATCHSIM_ZZ", "no option reads it; PATCHSIM_TOP would be that of --top, and so on for"),
         ("PATCHSIM_LOSS", None),  # of another command
         (VARIANT_SETTING, None),
         ("PATCHSIM", None),

@@ -451,7 +451,10 @@ BAD = [
     (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
     (["match", "big.png", "face.png", "--print", "{x"], "print {x has a brace without its other"),
     (["match", "nan.tif", "face.png"], "needs finite values; give --nan ignore (nan='ignore'), or"),
-    (["match", "big.png", "face.png", "--columns", "foo"], "and more;\ndocs/match.md lists them"),
+    (
+        ["match", "big.png", "face.png", "--columns", "foo"],
+        "unknown; there is x, y, width,",
+    ),
     (["doctor", "x"], "patchsim doctor takes no further words, but 'x' follows; leave that out"),
     (
         ["foo"],

@@ -294,7 +294,7 @@ def test_resume_tries_again_what_the_machine_could_not_do(drawn, run, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Matcher, "match", match)
         _, _, err = resumed(run)
-    assert "patchsim: out of memory" in err
+    assert "patchsim: in/01.png: out of memory" in err
     assert f"0 results were there, {COUNT - 1} were added" in err
     assert f"{COUNT - 1} results were there, 1 were added" in resumed(run)[2]
     lines = (drawn / "out.jsonl").read_text().splitlines()
