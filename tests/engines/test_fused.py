@@ -16,10 +16,11 @@ from helpers import ENVIRONMENT
 from helpers.bounds import cell_errors, check
 from helpers.correlation import VARIANTS
 from helpers.correlation import extension as _correlation
+from helpers.grids import thinned
 from helpers.photographs import photograph
 from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, values
-from helpers.truths import oracle_map, plain_map
+from helpers.truths import oracle_map, plain_map, remembered
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -218,9 +219,11 @@ def cut_like(monkeypatch, parts, sides, folds=1):
         monkeypatch.setattr(module, "cut_of_tile", lambda _problem, _windows: cut)
 
 
-@pytest.mark.parametrize("folds", [1, 2])
-@pytest.mark.parametrize("sides", [*itertools.pairwise(_correlation.SIDES), (512, 128)], ids=str)
-@pytest.mark.parametrize("metric", CORRELATED)
+@thinned(
+    folds=[1, 2],
+    sides=[*itertools.pairwise(_correlation.SIDES), (512, 128)],
+    metric=CORRELATED,
+)
 def test_transforms_of_all_sides(metric, sides, folds, variant, monkeypatch):
     cut_like(monkeypatch, (1, 1), (folds * sides[0], sides[1]), folds)
     for dtype in DTYPES if variant == VARIANTS[0] else ("uint8",):
@@ -554,20 +557,21 @@ def test_rounding_stays_within_half_of_what_is_stated(
     assert off.max() <= stated / 1.5
 
 
-@pytest.mark.parametrize("size", [16, 64, 128])
-@pytest.mark.parametrize("kind", ["stripes", "points"])
-@pytest.mark.parametrize(
-    ("side", "folds"), [(160, 1), (256, 1), (384, 1), (512, 1), (256, 2), (512, 2)]
+@thinned(
+    size=[16, 64, 128],
+    kind=["stripes", "points"],
+    tile=[(160, 1), (256, 1), (384, 1), (512, 1), (256, 2), (512, 2)],
 )
 @pytest.mark.parametrize("pictures", [5, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("variant")
 def test_what_stands_out_leaves_its_roundings_elsewhere(
-    kind, size, side, folds, pictures, rng, monkeypatch
+    kind, size, tile, pictures, rng, monkeypatch
 ):
     """Faint points beside one frequency, or one product, that holds nearly all there is.
 
     The roundings nearest to what is stated are those of the fourth and fifth picture.
     """
+    side, folds = tile
     cut_like(monkeypatch, (1, 1), (side, side), folds)
     faint = rng.integers(0, side, (2, 300))
     for _ in range(pictures):
@@ -581,7 +585,7 @@ def test_what_stands_out_leaves_its_roundings_elsewhere(
             image[tuple(faint)] = 101
             image[tuple(rng.integers(0, side, 2))] = kernel[tuple(rng.integers(0, size, 2))] = 255
         bounds = found(image, kernel, "zncc")
-        truth = exact_zncc(image, kernel)[0]
+        truth = exact_zncc_map(image, kernel)
         assert (np.abs(bounds.map - truth) <= cell_errors(bounds) / 1.5).all()
 
 
@@ -648,6 +652,11 @@ def exact_zncc(image, kernel):
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = numerator / (np.sqrt(spread.astype(float)) * math.sqrt(own))
     return np.where(spread > 0, scores, 0.0), spread.astype(float)
+
+
+@remembered
+def exact_zncc_map(image, kernel):
+    return exact_zncc(image, kernel)[0]
 
 
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))

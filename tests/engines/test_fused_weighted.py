@@ -8,6 +8,7 @@ import skimage.data
 from helpers.bounds import cell_errors, check
 from helpers.correlation import VARIANTS
 from helpers.correlation import extension as _correlation
+from helpers.grids import thinned
 from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, problem_of, values
 from helpers.truths import oracle_map, plain_map
@@ -58,12 +59,11 @@ def found(image, kernel, weights, metric, stride=(1, 1), **options):
     return fft.prepare(kernel, work, weights)(image)
 
 
-@pytest.mark.parametrize("metric", CORRELATED)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["mask", "shades", "channels"])
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride"),
-    [
+@thinned(
+    metric=CORRELATED,
+    dtype=DTYPES,
+    kind=["mask", "shades", "channels"],
+    sizes=[
         ((9, 11, 3), (9, 11, 3), (1, 1)),
         ((13, 40, 2), (3, 17, 2), (1, 1)),
         ((40, 21, 4), (18, 2, 4), (3, 1)),
@@ -71,7 +71,8 @@ def found(image, kernel, weights, metric, stride=(1, 1), **options):
     ],
 )
 @pytest.mark.usefixtures("variant")
-def test_small_pictures_against_the_oracle(metric, dtype, kind, size, kernel, stride, rng):
+def test_small_pictures_against_the_oracle(metric, dtype, kind, sizes, rng):
+    size, kernel, stride = sizes
     image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
     image[: size[0] // 2, : size[1] // 2] = image[0, 0]
     weights = weights_of(rng, kind, *kernel)
@@ -285,22 +286,21 @@ def check_shown(bounds, truth, hidden, error):
         assert bounds.blocks.maxima[row, col] == (seen.max() if len(seen) else -np.inf)
 
 
-@pytest.mark.parametrize("metric", CORRELATED)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["none", "mask", "shades", "channels"])
-@pytest.mark.parametrize("visible", ["holes", "levels"])
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride"),
-    [
+@thinned(
+    3,
+    metric=CORRELATED,
+    dtype=DTYPES,
+    kind=["none", "mask", "shades", "channels"],
+    visible=["holes", "levels"],
+    sizes=[
         ((9, 11, 3), (9, 11, 3), (1, 1)),
         ((13, 90, 2), (3, 7, 2), (1, 1)),
         ((40, 31, 4), (8, 2, 4), (3, 2)),
     ],
 )
 @pytest.mark.usefixtures("variant")
-def test_what_is_visible_against_the_oracle(
-    metric, dtype, kind, visible, size, kernel, stride, rng
-):
+def test_what_is_visible_against_the_oracle(metric, dtype, kind, visible, sizes, rng):
+    size, kernel, stride = sizes
     image, taps = values(rng, dtype, *size), values(rng, dtype, *kernel)
     image[: size[0] // 2, : size[1] // 2] = image[0, 0]
     weights = None if kind == "none" else weights_of(rng, kind, *kernel)

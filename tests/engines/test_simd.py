@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import ENVIRONMENT
-from helpers.truths import oracle_map
+from helpers.truths import oracle_map, remembered
 
 from patchsim import InputError, choices, match
 from patchsim.engines import Problem, simd
@@ -56,6 +56,7 @@ def sums(image, kernel, weights=None, stride=(1, 1), variant="portable"):
     return out
 
 
+@remembered
 def plain_sums(image, kernel, weights=1, stride=(1, 1)):
     """In NumPy and float64: quick, and independent of the engine."""
     patches = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)[:, :, 0]

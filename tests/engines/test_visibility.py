@@ -10,6 +10,7 @@ import numpy as np
 import oracle
 import pytest
 from helpers import load
+from helpers.grids import thinned
 from helpers.problems import METRICS, SPAN, problem_of, shades, values
 from helpers.scenes import corner, waves
 from hypothesis import given, settings
@@ -71,12 +72,14 @@ def scored(name, image, kernel, weights, visible, metric, stride, least, **optio
     return visibility.prepare(engine, kernel, problem, weights)(image, visible.levels)
 
 
-@pytest.mark.parametrize("visibility_kind", ["holes", "levels"])
-@pytest.mark.parametrize("kind", ["none", "mask", "shades", "channels"])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
-@pytest.mark.parametrize("metric", METRICS)
+@thinned(
+    visibility_kind=["holes", "levels"],
+    kind=["none", "mask", "shades", "channels"],
+    stride=[(1, 1), (2, 3)],
+    channels=[1, 3],
+    dtype=["uint8", "uint16", "float32", "float64"],
+    metric=METRICS,
+)
 def test_scores_lie_within_their_stated_error_of_the_oracle(
     metric, dtype, channels, stride, kind, visibility_kind, rng
 ):
@@ -378,10 +381,12 @@ def test_positions_between_the_pixels_are_those_of_what_is_visible(metric, chann
     assert corner(unseen.best) != pytest.approx((20.3, 30.6), abs=0.01)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", ["none", "shades", "channels"])
-@pytest.mark.parametrize("size", [(300, 320, 64), (300, 300, 5), (500, 500, 333)])
+@thinned(
+    dtype=["uint8", "float32"],
+    metric=METRICS,
+    kind=["none", "shades", "channels"],
+    size=[(300, 320, 64), (300, 300, 5), (500, 500, 333)],
+)
 def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, kind, size, rng):
     import scipy.fft  # noqa: F401 - what an import keeps is not the tile's
 

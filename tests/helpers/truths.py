@@ -25,8 +25,8 @@ def _key(value):
     return value.dtype.str, value.shape, hashlib.blake2b(value.tobytes()).digest()
 
 
-def _remembered(function):
-    """Keep the maps of the last arguments, whose pixels several variants and engines score."""
+def remembered(function):
+    """Keep the arrays of the last arguments, which several variants and engines are held to."""
     kept = OrderedDict()
 
     @wraps(function)
@@ -43,7 +43,7 @@ def _remembered(function):
     return asked
 
 
-@_remembered
+@remembered
 def oracle_map(metric, image, kernel, stride=(1, 1), weights=None, levels=None, least=0.5):
     """The oracle's scores of pixels of a type whose range is `SPAN`."""
     lists = [None if one is None else one.tolist() for one in (image, kernel, weights, levels)]
@@ -53,7 +53,7 @@ def oracle_map(metric, image, kernel, stride=(1, 1), weights=None, levels=None, 
     return np.array(oracle.score_map(metric, *lists[:2], stride, span, *lists[2:], least))
 
 
-@_remembered
+@remembered
 def plain_map(image, kernel, metric, weights=None):
     """In NumPy and float64, some windows at a time; spreads from deviations, in two passes."""
     height, width, channels = kernel.shape

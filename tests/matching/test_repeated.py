@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
+from helpers.grids import thinned
 
 import patchsim
 from patchsim import InputError, Matcher, match
@@ -49,17 +49,6 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def cases():
-    """Every combination; the quick tests have one of both numbers of threads with each."""
-    grid = [[*enumerate(values)] for values in (DTYPES, METRICS, OPTIONS, (False, True), (1, 2))]
-    for case in product(*grid):
-        numbers, values = zip(*case, strict=True)
-        marks = [pytest.mark.slow] if sum(numbers) % 2 else []
-        dtype, metric, options, keeps_map, threads = values
-        name = f"{dtype.__name__}-{metric}-{options}-{keeps_map}-{threads}"
-        yield pytest.param(*values, marks=marks, id=name)
-
-
 def test_a_finder_that_gave_up_is_left_out_for_more_and_more_images(monkeypatch, astronaut):
     searched, asked = [], []
 
@@ -85,7 +74,7 @@ def test_a_finder_that_gave_up_is_left_out_for_more_and_more_images(monkeypatch,
     assert asked[8:] == [256, 257, 258]
 
 
-@pytest.mark.parametrize(("dtype", "metric", "options", "keeps_map", "threads"), [*cases()])
+@thinned(3, dtype=DTYPES, metric=METRICS, options=OPTIONS, keeps_map=[False, True], threads=[1, 2])
 def test_the_next_image_has_the_report_of_a_search_of_its_own(
     dtype, metric, options, keeps_map, threads, astronaut, repetitions
 ):

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import oracle
 import pytest
+from helpers.grids import thinned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -273,9 +274,7 @@ def test_margins_in_little_memory_are_those_of_all_scores(options, astronaut, mo
         assert all(m.margin is not None for m in whole.matches)
 
 
-@pytest.mark.parametrize("metric", ["ssd", "ncc", "zncc", "sad"])
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("hidden", [None, "half", "pixel"])
+@thinned(metric=["ssd", "ncc", "zncc", "sad"], masked=[False, True], hidden=[None, "half", "pixel"])
 def test_what_kernels_share_takes_no_more_memory_than_planned(metric, masked, hidden, rng):
     image = rng.integers(0, 256, (300, 280, 3), np.uint8)
     weights = rng.integers(1, 4, (40, 40), np.uint8) if masked else None
