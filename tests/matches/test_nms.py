@@ -78,7 +78,7 @@ def test_fields_that_begin_elsewhere_compete_where_they_lie_in_the_image():
 @pytest.mark.parametrize("sizes", [[(3, 4)], [(4, 3), (2, 5)]])
 def test_many_matches_of_lists_are_those_of_sorting_everything(sizes, levels, error, overlap):
     random = np.random.default_rng(8)
-    maps = [random.integers(0, levels, (50, 60)) / levels for _ in sizes]
+    maps = [random.integers(0, levels, (36, 44)) / levels for _ in sizes]
     asked = []
 
     class Counted(ScoreMap):

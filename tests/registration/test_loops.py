@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers.grids import thinned
 from scipy import ndimage
 
 from patchsim.machine import extensions
@@ -109,10 +110,7 @@ def refined(metric, dtype, masked, sees_all):
     return case, [(a, *plain.refine(case.planes[0], case.kernels[0], POSES, a)) for a in aims]
 
 
-@pytest.mark.parametrize("sees_all", [True, False])
-@pytest.mark.parametrize("masked", MASKS)
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("metric", METRICS)
+@thinned(metric=METRICS, dtype=["uint8", "float32"], masked=MASKS, sees_all=[True, False])
 def test_refined_poses(metric, dtype, masked, sees_all):
     case, results = refined(metric, dtype, masked, sees_all)
     for aim, wanted, expected in results:
@@ -266,11 +264,7 @@ def test_thinned_poses(rng):
     assert 240 < len(kept) <= 250
 
 
-@pytest.mark.parametrize("sees_all", [True, False])
-@pytest.mark.parametrize("masked", MASKS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("channels", [1, 3])
+@thinned(channels=[1, 3], metric=METRICS, dtype=DTYPES, masked=MASKS, sees_all=[True, False])
 def test_exact_scores(rng, metric, dtype, masked, sees_all, channels):
     case = Case(rng, dtype, masked, sees_all=sees_all, channels=channels)
     scorer = scoring.Scoring(case.image, metric, case.full, case.visible)
