@@ -28,8 +28,8 @@ from patchsim.types import Pixels
 
 PACKAGES = "'pyvips[binary]'"  # the extra `big`
 
-_BAND_BYTES = 1 << 22  # of rows that are decoded together
-_STRIP = 128  # libvips reads whole strips of rows ahead, and no row twice
+_OLDEST = 8, 16  # the version of libvips from which on it hands over rows as they are decoded
+_PAUSE = 0.1  # seconds until a wait looks for signals
 _CHANNELS = {0: 1, 2: 3, 6: 4}  # by the colour type of a PNG: grey, RGB, RGB with alpha
 _MODES = {"L": 1, "RGB": 3}
 
@@ -55,6 +55,7 @@ class SpooledSource:
         where = ", which lies in memory" if is_in_memory else ""
         self.description = f"by windows from a temporary file of its decoded rows{where}"
         self._row_bytes = shape[1] * shape[2] * dtype.itemsize
+        self._written = 0
         self._lock = threading.Lock()
         self._file: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
         weakref.finalize(self, self._file.close)
@@ -64,11 +65,18 @@ class SpooledSource:
         """Bytes of a pixel of a window while it is read: whole rows, and the window."""
         return 3 * self.shape[2] * int(self.dtype.itemsize)
 
-    def write(self, rows: bytes) -> None:
-        """Append decoded rows."""
-        rest = memoryview(rows)
+    @property
+    def rows(self) -> int:
+        """How many whole rows are written."""
+        return self._written // self._row_bytes
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append decoded pixels."""
+        rest = memoryview(content)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            count = self._file.write(rest)
+            self._written += count
+            rest = rest[count:]
 
     def read(self, rows: slice, cols: slice) -> Pixels:
         """Return the pixels of a window; as for `PixelSource`."""
@@ -95,12 +103,12 @@ class SpooledSource:
 
 
 def is_available() -> bool:
-    """Return whether libvips is installed."""
+    """Return whether libvips is installed, and new enough."""
     try:
-        import pyvips  # noqa: F401 - whether it is there
+        import pyvips
     except (ImportError, OSError):
         return False
-    return True
+    return bool(pyvips.at_least_libvips(*_OLDEST))
 
 
 def open_rows(stream: BinaryIO, label: str, *, memory: int, ignore_alpha: bool) -> Picture | None:
@@ -167,23 +175,20 @@ def _check_kind(stream: BinaryIO, name: str) -> tuple[int, bytes]:
 
 def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> SpooledSource:
     """Decode all rows into a temporary file."""
-    name, top = printable(identity.path), 0
+    name, source = printable(identity.path), None
     try:
         image = vips.Image.new_from_file(identity.path, access="sequential", fail_on="truncated")
         dtype = np.dtype({"uchar": np.uint8, "ushort": np.uint16}.get(image.format, np.void))
         if image.bands != channels or dtype == np.void:
             raise only_whole(name, "has other colours than grey or RGB of 8 or 16 bits")
         shape = image.height, image.width, channels
-        row_bytes = image.width * channels * dtype.itemsize
         is_in_memory = storage.is_memory(tempfile.gettempdir())
-        _check_room(name, row_bytes * image.height, memory if is_in_memory else None)
+        size = math.prod(shape) * dtype.itemsize
+        _check_room(name, size, memory if is_in_memory else None)
         source = SpooledSource(shape, dtype, identity, is_in_memory=is_in_memory)
-        step = max(1, min(_BAND_BYTES, memory // 8) // (row_bytes * _STRIP)) * _STRIP
-        for top in range(0, image.height, step):
-            band = image.crop(0, top, image.width, min(step, image.height - top))
-            source.write(band.write_to_memory())
+        _Decoding(vips, image, source).finish()
     except vips.Error as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason, top = str(error).strip().splitlines()[-1].strip(), source.rows if source else 0
         raise DamageError(f"its rows from y={top} on cannot be decoded: {reason}") from error
     except OSError as error:
         raise MachineError(
@@ -192,6 +197,50 @@ def _spooled(vips: Any, identity: Identity, channels: int, memory: int) -> Spool
         ) from error
     identity.open().close()  # the file is still what it was
     return source
+
+
+class _Decoding(threading.Thread):
+    """Decodes a picture in one sweep, which a signal can end, as another thread waits for it.
+
+    Cutting band after band out of it would keep each band's pipeline in the cache of libvips.
+    """
+
+    def __init__(self, vips: Any, image: Any, source: SpooledSource) -> None:
+        super().__init__(name="patchsim_decoding", daemon=True)
+        self._image, self._source = image, source
+        self._target = vips.TargetCustom()
+        self._target.on_write(self._written)
+        self._is_left = False
+        self._error: Exception | None = None
+
+    def finish(self) -> None:
+        """Decode to the end, and raise the error of libvips or of the file, if there is one."""
+        self.start()
+        try:
+            while self.is_alive():
+                self.join(_PAUSE)  # on some systems no signal ends a wait without a time
+        finally:
+            self._is_left = True
+            self.join()
+        if self._error is not None:
+            raise self._error
+
+    def run(self) -> None:
+        try:
+            self._image.rawsave_target(self._target)
+        except Exception as error:  # of any type: `finish` raises it
+            self._error = self._error or error
+
+    def _written(self, content: memoryview) -> int:
+        """Take pixels; return how many bytes were written, or -1 to end the decoding."""
+        if self._is_left:
+            return -1
+        try:
+            self._source.write(content)
+        except OSError as error:
+            self._error = error
+            return -1
+        return len(content)
 
 
 def _check_room(name: str, needed: int, memory: int | None) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import tempfile
+import threading
+import time
 from collections import namedtuple
 from unittest import mock
 
@@ -128,11 +131,37 @@ def test_a_disk_without_room_is_told_before(pixels, save):
         patchsim.match(path, pixels[:9, :9], **LARGE)
 
 
+def test_an_interrupt_ends_the_decoding(save, rng):
+    path = save("a.png", rng.integers(0, 256, (2000, 310, 3), dtype=np.uint8))
+    pieces = []
+
+    def write(_, content):
+        if not pieces:
+            _thread.interrupt_main()
+        pieces.append(len(content))
+        (decoding,) = (one for one in threading.enumerate() if one.name == "patchsim_decoding")
+        while not decoding._is_left:
+            time.sleep(0.01)
+
+    with (
+        mock.patch.object(spool.SpooledSource, "write", write),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        opened(path)
+    assert len(pieces) == 1
+    assert pieces[0] < 2000 * 310 * 3
+
+
 def test_without_libvips_a_line_names_the_package(pixels, save):
     path = save("a.png", pixels)
     with (
         mock.patch.dict("sys.modules", {"pyvips": None}),
         pytest.raises(InputError, match=r"more than 1;\n.* or pip install 'pyvips\[binary\]'"),
+    ):
+        patchsim.match(path, pixels[:9, :9], **LARGE)
+    with (
+        mock.patch("pyvips.at_least_libvips", lambda *asked: asked <= (8, 15)),
+        pytest.raises(InputError, match=r"or pip install 'pyvips\[binary\]'"),
     ):
         patchsim.match(path, pixels[:9, :9], **LARGE)
 
