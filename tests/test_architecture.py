@@ -81,13 +81,17 @@ def test_the_page_names_many_files():
     assert len(quoted()) > 80
 
 
-@pytest.mark.parametrize(("path", "name"), quoted().values(), ids=quoted())
-def test_named_files_and_names_exist(path, name):
-    file = located(path)
-    assert file is not None
-    if name is not None:
-        text = file.read_text()
-        assert re.search(rf"^(?:(?:def|class) {name}\b|{name}\b.* = )", text, re.MULTILINE)
+def is_defined(name, file):
+    text = file.read_text()
+    return re.search(rf"^(?:(?:def|class) {name}\b|{name}\b.* = )", text, re.MULTILINE)
+
+
+def test_named_files_and_names_exist():
+    places = {text: (located(path), name) for text, (path, name) in quoted().items()}
+    assert [text for text, (file, _) in places.items() if file is None] == []
+    named = {text: place for text, place in places.items() if place[1] is not None}
+    assert len(named) > 100
+    assert [text for text, (file, name) in named.items() if not is_defined(name, file)] == []
 
 
 def test_each_text_that_looks_like_a_path_is_checked_as_one():

@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+from helpers.grids import thinned
 from scipy.spatial.distance import cdist
 
 import patchsim
@@ -40,9 +41,7 @@ def by_distance(image, kernel, stride):
     return 1 - distance.reshape(patches.shape[:2]) / (channels * height * width)
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("height", [99, 100, 101])
-@pytest.mark.parametrize("width", [99, 100, 101])
+@thinned(3, stride=[1, 2, 3], height=[99, 100, 101], width=[99, 100, 101])
 def test_grid_of_strides_and_sizes_agrees_with_the_oracle(stride, height, width):
     """The oracle's loops take long, so they score one kernel of each image and vouch for scipy."""
     image = images(1, height, width, seed=height)

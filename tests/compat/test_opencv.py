@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from helpers.grids import thinned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
@@ -69,10 +70,12 @@ def test_names_are_those_of_opencv():
     assert {name: getattr(opencv, name) for name in METHODS} == METHODS
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("masked", [False, True])
+@thinned(
+    method=[*METHODS.values()],
+    dtype=[np.uint8, np.float32],
+    channels=[1, 3],
+    masked=[False, True],
+)
 def test_photographs(method, dtype, channels, masked):
     pixels = skimage.data.astronaut()[20:90, 30:120].astype(dtype)
     pixels = pixels if channels == 3 else np.ascontiguousarray(pixels[..., 1])

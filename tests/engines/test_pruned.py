@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import oracle
 import pytest
+from helpers.grids import thinned
 from helpers.photographs import photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,9 +145,7 @@ def pairs(metric, kind, channels):
 
 
 @pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("channels", [1, 2, 3])
+@thinned(metric=["sad", "ssd"], kind=KINDS, channels=[1, 2, 3])
 def test_bounds_are_never_above_the_differences(metric, kind, channels):
     for case in pairs(metric, kind, channels):
         assert_bounds_hold(metric, *case)
@@ -168,9 +167,7 @@ def masked_pairs(metric, shape, levels):
 
 
 @pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("metric", ["sad", "ssd"])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("levels", [2, 256])
+@thinned(metric=["sad", "ssd"], shape=SHAPES, levels=[2, 256])
 def test_bounds_with_masks_are_never_above_the_differences(metric, shape, levels):
     for case in masked_pairs(metric, shape, levels):
         assert_bounds_hold(metric, *case)
@@ -908,8 +905,12 @@ def test_a_callers_mistake_does_not_read_beyond_the_buffers():
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("run", [*range(1, 71), 127, 128, 129])
-def test_rows_of_any_length_are_compared_whole_and_no_further(run, squared, rng):
+def test_rows_of_any_length_are_compared_whole_and_no_further(squared, rng):
+    for run in (*range(1, 71), 127, 128, 129):
+        assert_rows_are_compared_whole(run, squared, rng)
+
+
+def assert_rows_are_compared_whole(run, squared, rng):
     rows, cols, height = 3, 5, 6
     image = rng.integers(0, 256, (rows + height - 1, cols + run - 1), np.uint8)
     kernel = rng.integers(0, 256, (height, run), np.uint8)
@@ -927,10 +928,12 @@ def test_rows_of_any_length_are_compared_whole_and_no_further(run, squared, rng)
 
 
 @pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("height", [1, 4, 5, 9])
-@pytest.mark.parametrize("shade", [None, 1, 255])
-@pytest.mark.parametrize("run", [1, 63, 65, 32767, 32768, 32769, 65536])
+@thinned(
+    squared=[False, True],
+    height=[1, 4, 5, 9],
+    shade=[None, 1, 255],
+    run=[1, 63, 65, 32767, 32768, 32769, 65536],
+)
 def test_the_largest_differences_do_not_overflow(run, shade, height, squared):
     image, kernel = np.full((height, run + 1), 255, np.uint8), np.zeros((height, run), np.uint8)
     image[0, -1] = 254  # the second window is the better one

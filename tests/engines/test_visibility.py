@@ -73,6 +73,7 @@ def scored(name, image, kernel, weights, visible, metric, stride, least, **optio
 
 
 @thinned(
+    4,
     visibility_kind=["holes", "levels"],
     kind=["none", "mask", "shades", "channels"],
     stride=[(1, 1), (2, 3)],

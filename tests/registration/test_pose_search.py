@@ -8,6 +8,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from helpers.grids import thinned
 from scipy import ndimage
 
 from patchsim.metrics import Kernel, Visibility
@@ -54,9 +55,11 @@ def check(fit, place, *, pixels, degrees, share):
     assert abs(fit.pose.scale / place[3] - 1) < share
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
-@pytest.mark.parametrize("metric", ["zncc", "ncc", "ssd", "sad"])
-@pytest.mark.parametrize("flip", ["none", "h"])
+@thinned(
+    dtype=["uint8", "uint16", "float32", "float64"],
+    metric=["zncc", "ncc", "ssd", "sad"],
+    flip=["none", "h"],
+)
 def test_turned_and_scaled_copies(astronaut, coffee, metric, flip, dtype):
     kernel = astronaut[100:148, 200:261]
     place = (81.3, 92.8, 37.0, 1.2)
