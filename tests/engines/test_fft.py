@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.grids import thinned
 from helpers.problems import CORRELATED, SPAN, brute, hits, problem, values
 from helpers.truths import oracle_map
 from hypothesis import given, settings
@@ -44,10 +45,7 @@ def sums(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("sums")
-@pytest.mark.parametrize("metric", CORRELATED)
-@pytest.mark.parametrize("dtype", SPAN)
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 3), (7, 4)])
+@thinned(metric=CORRELATED, dtype=SPAN, channels=[1, 2, 3, 4], stride=[(1, 1), (2, 3), (7, 4)])
 def test_scores_lie_within_their_stated_error_of_the_oracle(metric, dtype, channels, stride, rng):
     image, kernel = values(rng, dtype, 15, 18, channels), values(rng, dtype, 5, 6, channels)
     image[:7, :8] = image[0, 0]  # flat

@@ -127,11 +127,14 @@ def test_photographs_of_several_tiles(metric, dtype):
     check(found(wide, kernel, weights, metric), truth, error=LARGEST[dtype])
 
 
-@pytest.mark.parametrize("metric", CORRELATED)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["mask", "channels"])
-@pytest.mark.parametrize(("size", "parts"), [((190, 70), (2, 1)), ((60, 250), (1, 2))])
-def test_kernels_in_parts(metric, dtype, kind, size, parts, variant, rng, monkeypatch):
+@thinned(
+    metric=CORRELATED,
+    dtype=DTYPES,
+    kind=["mask", "channels"],
+    sizes=[((190, 70), (2, 1)), ((60, 250), (1, 2))],
+)
+def test_kernels_in_parts(metric, dtype, kind, sizes, variant, rng, monkeypatch):
+    size, parts = sizes
     monkeypatch.setattr(fused_weighted, "_MOST_TRANSFORMS", 1.0)
     monkeypatch.setattr(kernel_parts, "cut", lambda *_: (parts, 0.0))
     monkeypatch.setattr(fused_weighted, "cut", lambda *_: (parts, 0.0))
@@ -160,9 +163,7 @@ def test_the_largest_sums(metric, dtype):
     check(bounds, np.where(even, 1.0, opposite), error=LARGEST[dtype])
 
 
-@pytest.mark.parametrize("kind", ["mask", "shades"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@thinned(kind=["mask", "shades"], dtype=DTYPES, metric=["ncc", "zncc"])
 @pytest.mark.usefixtures("variant")
 def test_a_flat_tile_beside_one_of_contrast(metric, dtype, kind, rng):
     """What is left of a small spread beside a large norm, the worst that rounding can do."""

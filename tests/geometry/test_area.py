@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from helpers import load, map_size
+from helpers.grids import thinned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -73,10 +74,9 @@ def test_a_region_is_searched_like_a_picture_of_its_own(engine, metric, dtype, s
         np.testing.assert_allclose(found, expected, rtol=0, atol=kernel.tolerance + 1e-6)
 
 
-@pytest.mark.parametrize(("engine", "metric", "dtype"), CASES)
-@pytest.mark.parametrize("stride", [(1, 1), (3, 2)])
-@pytest.mark.parametrize("padding", ["edge", "reflect", "zero"])
-def test_kernels_hang_over_the_border(engine, metric, dtype, stride, padding, rng):
+@thinned(case=CASES, stride=[(1, 1), (3, 2)], padding=["edge", "reflect", "zero"])
+def test_kernels_hang_over_the_border(case, stride, padding, rng):
+    engine, metric, dtype = case
     image = pictures(rng, dtype)[:9, :8]
     kernels = [image[2:6, 0:3].copy(), image[:2, 3:8].copy()]
     for kernel in kernels:

@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers.grids import thinned
 from helpers.problems import METRICS, SPAN, problem_of, shades, values
 from oracle import best_matches, score_map
 from PIL import Image
@@ -20,11 +21,13 @@ from patchsim.scene import masks
 ENGINES = ("simd", "fft", "unfold")
 
 
-@pytest.mark.parametrize("kind", ["mask", "shades"])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
-@pytest.mark.parametrize("metric", METRICS)
+@thinned(
+    kind=["mask", "shades"],
+    stride=[(1, 1), (2, 3)],
+    channels=[1, 3],
+    dtype=["uint8", "uint16", "float32", "float64"],
+    metric=METRICS,
+)
 def test_scores_lie_within_their_stated_error_of_the_oracle(
     metric, dtype, channels, stride, kind, rng
 ):
