@@ -111,7 +111,7 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-enum { IMAGE, SPECTRA, TAPS, MEANS, NUMBERS, MAP, MAXIMA, ERRORS, BUFFERS };
+enum { IMAGE, SPECTRA, DOUBLE_SPECTRA, TAPS, MEANS, NUMBERS, MAP, MAXIMA, ERRORS, BUFFERS };
 enum { GAIN, OWN, TOTAL, OFFSET, RESIDUAL, NUMBER_COUNT }; /* of a kernel, in NUMBERS */
 
 /* Whether an array of maps, or of blocks' values, has one of this size for each kernel. */
@@ -153,7 +153,7 @@ static const char *misfit_of_image(const Py_buffer *image, const Task *t)
 static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
 {
     for (int i = 0; i < BUFFERS; i++) {
-        const char *wrong = i == SPECTRA ? NULL : entry_misfit(&b[i]);
+        const char *wrong = i == SPECTRA || i == DOUBLE_SPECTRA ? NULL : entry_misfit(&b[i]);
         if (wrong)
             return wrong;
     }
@@ -220,6 +220,9 @@ static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
     t->taps = (const double *)b[TAPS].buf + k * taps;
     t->means = (const double *)b[MEANS].buf + k * t->channels;
     t->spectra = t->products ? NULL : (const float *)b[SPECTRA].buf + k * spectra_of(t);
+    t->double_spectra = t->products || !b[DOUBLE_SPECTRA].obj
+                            ? NULL
+                            : (const double *)b[DOUBLE_SPECTRA].buf + k * spectra_of(t);
     t->map = (float *)b[MAP].buf + k * t->rows * t->cols;
     t->maxima = (float *)b[MAXIMA].buf + k * blocks;
     t->errors = (float *)b[ERRORS].buf + k * blocks;
@@ -248,8 +251,8 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"image",    "spectra",  "taps",    "means",     "numbers", "map",
                             "maxima",   "errors",   "metric",  "limit",     "stride_y", "stride_x",
                             "block",    "is_direct", "parts_y", "parts_x",  "terms",   "variant",
-                            "sides",    "folds",    NULL};
-    PyObject *objects[BUFFERS];
+                            "sides",    "folds",    "double_spectra", NULL};
+    PyObject *objects[BUFFERS] = {[DOUBLE_SPECTRA] = Py_None};
     Py_buffer b[BUFFERS];
     Task tasks[MOST_KERNELS] = {{.sides = SQUARE}}, *t = tasks;
     const char *metric, *name, *wrong = NULL;
@@ -257,11 +260,12 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     int failed = 1, is_direct;
     Py_ssize_t kernels = 0, direct = 0, repeated = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOOsdnnnpnnns|(nn)n", names, &objects[IMAGE], &objects[SPECTRA],
-            &objects[TAPS], &objects[MEANS], &objects[NUMBERS], &objects[MAP], &objects[MAXIMA],
+            args, keywords, "OOOOOOOOsdnnnpnnns|(nn)nO", names, &objects[IMAGE],
+            &objects[SPECTRA], &objects[TAPS], &objects[MEANS], &objects[NUMBERS], &objects[MAP],
+            &objects[MAXIMA],
             &objects[ERRORS], &metric, &t->limit, &t->stride_y, &t->stride_x, &t->block, &is_direct,
             &t->parts_y, &t->parts_x, &t->terms, &name, &t->sides.y, &t->sides.x,
-            &t->sides.folds) ||
+            &t->sides.folds, &objects[DOUBLE_SPECTRA]) ||
         !(variant = correlation_variant(name)))
         return NULL;
     static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
@@ -275,7 +279,8 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     for (int i = 0; i < BUFFERS; i++) {
         int flags = i == IMAGE ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
         flags |= i >= MAP ? PyBUF_WRITABLE : 0;
-        if (PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
+        if ((objects[i] != Py_None || i != DOUBLE_SPECTRA) &&
+            PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
     t->type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
@@ -290,6 +295,10 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         wrong = "the spectra are not float32";
     if (!wrong && !is_direct)
         wrong = correlation_misfit_of_spectra(t, &b[SPECTRA], kernels);
+    if (!wrong && b[DOUBLE_SPECTRA].obj && !has_format(&b[DOUBLE_SPECTRA], "d"))
+        wrong = "the double spectra are not float64";
+    if (!wrong && !is_direct && b[DOUBLE_SPECTRA].obj)
+        wrong = correlation_misfit_of_spectra(t, &b[DOUBLE_SPECTRA], kernels);
     if (!wrong)
         wrong = misfit(b, t, kernels);
     if (!wrong && is_direct && !t->products)
@@ -323,17 +332,17 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
                             "is_direct", "parts_y", "parts_x", "terms", "variant", "kernels",
-                            "sides", "folds", NULL};
+                            "may_repeat", "sides", "folds", NULL};
     const char *format, *name;
     Py_ssize_t kernels;
     Task t = {.sides = SQUARE};
-    int is_direct;
+    int is_direct, may_repeat;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsn|(nn)n", names, &format, &t.rows,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsnp|(nn)n", names, &format, &t.rows,
                                      &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
-                                     &t.terms, &name, &kernels, &t.sides.y, &t.sides.x,
-                                     &t.sides.folds) ||
+                                     &t.terms, &name, &kernels, &may_repeat, &t.sides.y,
+                                     &t.sides.x, &t.sides.folds) ||
         !(variant = correlation_variant(name)))
         return NULL;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
@@ -354,7 +363,8 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     Layout layout = correlation_layout(&t);
-    return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels));
+    const size_t more = may_repeat && !is_direct ? correlation_more_bytes(&t, kernels) : 0;
+    return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels) + more);
 }
 
 static PyObject *taps(PyObject *self, PyObject *args)
@@ -385,13 +395,15 @@ static PyObject *values(PyObject *self, PyObject *args)
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, numbers, map, maxima, errors, metric, limit, stride_y,"
-     " stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1)\n\n"
+     " stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1,"
+     " double_spectra=None)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off, for kernels of one size. Returns how many windows were summed\n"
      "directly, and how many tiles were transformed in double precision. The formulas are in\n"
      "_correlation.h.\n\n"
      "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from\n"
-     "spectrum, of each kernel; taps: float64 [kernels, terms x channels, height, width], each\n"
+     "spectrum, of each kernel; double_spectra: the same as float64, or None where they are made as\n"
+     "they are needed; taps: float64 [kernels, terms x channels, height, width], each\n"
      "kernel less its means or its terms of sad, over gain; means: float64 [kernels, channels];\n"
      "numbers: float64 [kernels, 5], gain, own, total, offset and residual; map: float32 [kernels,\n"
      "rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one\n"
@@ -406,9 +418,9 @@ static PyMethodDef METHODS[] = {
      "channel."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
-     " variant, kernels, sides=(SIDE, SIDE), folds=1)\n\n"
-     "Bytes that scores allocates; twice the kernel's spectra in float64 more for tiles that are\n"
-     "transformed in double precision."},
+     " variant, kernels, may_repeat, sides=(SIDE, SIDE), folds=1)\n\n"
+     "Bytes that scores allocates, with may_repeat if it transforms tiles in double precision, for\n"
+     "which it allocates a kernel's spectra in float64, too, unless they are given."},
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
     {"weighted_scratch", KEYWORDS(correlation_weighted_scratch_bytes), CORRELATION_WEIGHTED_SCRATCH},
     {"taps", taps, METH_VARARGS,

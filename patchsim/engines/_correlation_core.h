@@ -363,6 +363,9 @@ typedef struct {
     ptrdiff_t rows, cols;
     double energy;         /* of its pixels less their means, about: similar tiles become a pair */
     double drift;          /* of floats, n E - sum S^2 (or E) is off by at most this */
+    double spreads[SAMPLES]; /* of some windows, about; DBL_MAX of those of one value */
+    int sampled;           /* so many of these are known */
+    int is_waiting;        /* for a transform in single precision, for some kernel */
 } VARIANT(Region);
 
 /* What is known of a tile's products with one kernel. */
@@ -390,7 +393,7 @@ typedef struct {
     int16_t **own_taps; /* of bytes by transforms, each kernel's bytes less 128, or NULL */
     int16_t *wide;   /* the planes of these, where they take 16 bits */
     float *total;    /* [count][tile_values], of several kernels or of one in parts */
-    double *double_work, *double_total, *double_spectra; /* the same, where needed */
+    double *double_work, *double_total, *made_spectra; /* the same, where needed */
     const Task *doubled; /* whose spectra these are */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
@@ -439,19 +442,18 @@ SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
 SURVEY(survey_floats, float, double, TO_SINGLE)
 SURVEY(survey_doubles, double, double, AS_IT_IS)
 #undef SURVEY
-/* How many of 8 x 8 windows of a tile have a spread, about, that is not 0 but clearly below `lowest`:
- * by 16 of their rows. Where none of the first 16 has, none is taken to have. */
+/* The spreads, about, of 8 x 8 windows of a tile, by 16 of their rows: those up to `end` that are not
+ * known yet. */
 #define SAMPLE(NAME, PIXEL, SUM)                                                               \
-    static int VARIANT(NAME)(const VARIANT(Band) *b, const VARIANT(Region) *r, double lowest)  \
+    static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r, int end)             \
     {                                                                                          \
         const Task *t = b->task;                                                               \
         const Layout *l = b->layout;                                                           \
         const double n = (double)(t->height * t->width);                                       \
         const ptrdiff_t lines = t->height < 16 ? t->height : 16;                               \
         const double count = (double)(lines * t->width);                                       \
-        int open = 0;                                                                          \
-        for (int i = 0; i < 64 && (i < 16 || open); i++) {                                     \
-            const int at = i * 37 % 64; /* the first 16 lie all over the tile, too */          \
+        for (; r->sampled < end; r->sampled++) {                                               \
+            const int at = r->sampled * 37 % SAMPLES; /* the first lie all over the tile, too */ \
             const ptrdiff_t row = r->top + r->rows * (at / 8 * 2 + 1) / 16;                    \
             const ptrdiff_t col = r->left + r->cols * (at % 8 * 2 + 1) / 16;                   \
             double spread = 0;                                                                 \
@@ -475,9 +477,8 @@ SURVEY(survey_doubles, double, double, AS_IT_IS)
                 spread += energy / count - mean * mean;                                        \
             }                                                                                  \
             spread *= b->unit * b->unit * n * (t->metric == ZNCC ? n : 1);                     \
-            open += spread > 0 && 2 * spread < lowest;                                         \
+            r->spreads[r->sampled] = spread > 0 ? spread : DBL_MAX;                            \
         }                                                                                      \
-        return open;                                                                           \
     }
 SAMPLE(sample_bytes, uint8_t, uint64_t)
 SAMPLE(sample_words, uint16_t, uint64_t)
@@ -567,7 +568,8 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     double rounding[MOST_KERNELS];
     const double(*less)[2] = (const double(*)[2])b->less;
     if (is_double) {
-        const double *spectra = b->double_spectra;
+        const double *spectra =
+            b->doubled->double_spectra ? b->doubled->double_spectra : b->made_spectra;
         VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, pitch, less, b->unit,
                              &spectra, b->double_work, b->double_total, places, tiles, 0, x_pitch,
                              rounding);
@@ -582,9 +584,10 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     const double unit =
         (is_double ? 0x1p-53 : 0x1p-24) * (is_square ? ROUNDING_UNITS : MORE_ROUNDING_UNITS);
     for (ptrdiff_t k = 0; k < count; k++)
-        for (int i = 0; i < 2; i++)
-            b->known[(first + k) * b->most + (both[i] - b->regions)] =
-                (VARIANT(Known)){unit * rounding[k], 0, is_double};
+        for (int i = 0; i < 2; i++) {
+            VARIANT(Known) *known = &b->known[(first + k) * b->most + (both[i] - b->regions)];
+            known->off = unit * rounding[k], known->is_double = is_double;
+        }
 }
 
 typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
@@ -637,24 +640,65 @@ static INLINE VARIANT(Ints) VARIANT(dot)(const uint8_t *pixels, const int16_t *t
 #endif
 }
 
-/* sum I (K - 128) of a window, of the kernel's bytes less 128 in rows of `width`, with zeros behind
- * them. */
-static double VARIANT(sum_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
-                                    ptrdiff_t pitch, const int16_t *taps, ptrdiff_t width)
+/* sum I (K - 128) of some windows side by side, of the kernel's bytes less 128 in rows of `width`,
+ * with zeros behind them. */
+static INLINE void VARIANT(sum_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                         ptrdiff_t pitch, const int16_t *taps, int windows,
+                                         double *out)
 {
-    const ptrdiff_t together = 64; /* rows whose sums fit 32 bits */
-    int64_t total = 0;
+    const ptrdiff_t width = correlation_own_width(t), together = 64; /* rows whose sums fit 32 bits */
+    int64_t totals[TOGETHER] = {0};
     for (ptrdiff_t c = 0; c < t->channels; c++)
         for (ptrdiff_t top = 0; top < t->height; top += together) {
             const ptrdiff_t bottom = top + together < t->height ? top + together : t->height;
-            VARIANT(Ints) sums = {0};
+            VARIANT(Ints) sums[TOGETHER];
+            for (int i = 0; i < windows; i++)
+                sums[i] = (VARIANT(Ints)){0};
             for (ptrdiff_t y = top; y < bottom; y++, taps += width)
                 for (ptrdiff_t x = 0; x < width; x += 2 * LANES)
-                    sums += VARIANT(dot)(pixels + c * plane + y * pitch + x, taps + x);
-            for (int i = 0; i < LANES; i++)
-                total += sums[i];
+                    for (int i = 0; i < windows; i++)
+                        sums[i] += VARIANT(dot)(pixels + c * plane + y * pitch + i * t->stride_x + x,
+                                                taps + x);
+            for (int i = 0; i < windows; i++)
+                for (int lane = 0; lane < LANES; lane++)
+                    totals[i] += sums[i][lane];
         }
-    return (double)total;
+    for (int i = 0; i < windows; i++)
+        out[i] = (double)totals[i];
+}
+
+static void VARIANT(sum_one_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                      ptrdiff_t pitch, const int16_t *taps, double *out)
+{
+    VARIANT(sum_of_bytes)(t, pixels, plane, pitch, taps, 1, out);
+}
+
+static void VARIANT(sum_some_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                       ptrdiff_t pitch, const int16_t *taps, double *out)
+{
+    VARIANT(sum_of_bytes)(t, pixels, plane, pitch, taps, TOGETHER, out);
+}
+
+/* The same of those windows of a row whose spread is open; neighbours share the reads of taps. */
+static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t row,
+                                       ptrdiff_t left, ptrdiff_t count, const float *under,
+                                       float lowest, double *out)
+{
+    const Layout *l = b->layout;
+    const int16_t *taps = b->own_taps[t - b->task];
+    const uint8_t *pixels = b->planes + row * t->stride_y * l->pitch + left * t->stride_x;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        ptrdiff_t run = 0;
+        while (run < TOGETHER && i + run < count && under[i + run] > 0 && under[i + run] < lowest)
+            run++;
+        if (run == TOGETHER) {
+            VARIANT(sum_some_of_bytes)(t, pixels + i * t->stride_x, l->lines * l->pitch, l->pitch,
+                                       taps, out + i);
+            i += run - 1;
+        } else if (run)
+            VARIANT(sum_one_of_bytes)(t, pixels + i * t->stride_x, l->lines * l->pitch, l->pitch,
+                                      taps, out + i);
+    }
 }
 
 /* Makes scores of a row again whose spread is open, from direct sums. Returns 1 where the tile has
@@ -669,6 +713,11 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
     const float lowest = (float)rule->lowest, *under = spreads->under;
     const double n = (double)(t->height * t->width), square = b->unit * b->unit;
     const ptrdiff_t plane = l->lines * l->pitch;
+    double sums[BLOCK];
+    if (may_repeat && !known->is_double && known->open > budget)
+        return 1;
+    if (b->own_taps)
+        VARIANT(sum_open_of_bytes)(b, t, row, left, count, under, lowest, sums);
     segment->has_made = 1;
     for (ptrdiff_t i = 0; i < count; i++) {
         if (!(under[i] > 0 && under[i] < lowest))
@@ -689,10 +738,7 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         } else if (t->type == BYTES) {
             /* n sum I (K - 128) - sum I sum (K - 128): of integers that doubles hold, so that the
              * least spreads lose no digits either. */
-            direct = b->own_taps ? n * VARIANT(sum_of_bytes)(t, b->planes + at, plane, l->pitch,
-                                                             b->own_taps[t - b->task],
-                                                             correlation_own_width(t))
-                                 : 0;
+            direct = b->own_taps ? n * sums[i] : 0;
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 const double sum = b->has_few ? VARIANT(few_sums)(b, c, left)[i]
                                               : ((double *)b->s)[c * l->x_pitch + left + i];
@@ -1149,26 +1195,40 @@ static int VARIANT(by_energy)(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
+/* Takes memory for transforms in double precision: that of single precision, of which nothing is
+ * kept, for the arrays that fit there. */
+static int VARIANT(take_doubles)(VARIANT(Band) *b, size_t spectra, Arena *doubles)
+{
+    const size_t more = spectra + correlation_more_bytes(b->task, b->count);
+    size_t room = correlation_work_bytes(b->task, b->count);
+    Arena singles = {.next = (uint8_t *)b->work};
+    if (more && !correlation_open(doubles, more))
+        return -1;
+    double **const arrays[2] = {&b->double_work, &b->double_total};
+    for (int i = 0; i < 2; i++) {
+        const size_t bytes = correlation_double_bytes(b->task, i);
+        const int fits = bytes <= room;
+        room -= fits ? bytes : 0;
+        *arrays[i] = correlation_take(fits ? &singles : doubles, bytes);
+    }
+    b->made_spectra = spectra ? correlation_take(doubles, spectra) : NULL;
+    return 0;
+}
+
 /* Makes the tiles again, in double precision, whose scores for a kernel are not all within the
  * limit. */
 static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *doubles)
 {
     const ptrdiff_t parts = t->parts_y * t->parts_x;
-    const size_t tile = (size_t)tile_values(t->sides) * sizeof(double), work = (size_t)t->channels * tile;
     const size_t spectra =
         (size_t)(parts * t->channels * spectrum_values(t->sides)) * sizeof(double);
-    if (!b->double_spectra) {
-        if (!correlation_open(doubles, work + tile + spectra))
-            return -1;
-        b->double_work = correlation_take(doubles, work);
-        b->double_total = correlation_take(doubles, tile);
-        b->double_spectra = correlation_take(doubles, spectra);
-    }
-    if (b->doubled != t)
+    if (!b->double_work && VARIANT(take_doubles)(b, t->double_spectra ? 0 : spectra, doubles))
+        return -1;
+    if (b->doubled != t && !t->double_spectra)
         for (ptrdiff_t i = 0; i < parts * t->channels; i++) { /* of one term: sad is not made again */
             const Part part = correlation_part(t, i / t->channels, i % t->channels);
             VARIANT(spectrum_double)(part.taps, part.height, part.width, t->width, t->sides,
-                                     b->double_spectra + i * spectrum_values(t->sides));
+                                     b->made_spectra + i * spectrum_values(t->sides));
         }
     b->doubled = t;
     VARIANT(Region) *waiting = NULL;
@@ -1218,7 +1278,7 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
     for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
         VARIANT(Region) *r = &b->regions[b->region_count++];
         const ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
-        *r = (VARIANT(Region)){0, left, b->rows, cols, 0, 0};
+        *r = (VARIANT(Region)){.left = left, .rows = b->rows, .cols = cols};
         b->known[r - b->regions] = (VARIANT(Known)){off, 0, 0};
         if (t->type == FLOATS)
             VARIANT(find_drift)(b, r);
@@ -1236,7 +1296,7 @@ static void VARIANT(divide)(VARIANT(Band) *b, VARIANT(Region) **order)
             ptrdiff_t rows = b->rows - top < l->tall ? b->rows - top : l->tall;
             ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
             VARIANT(Region) *r = order[b->region_count] = &b->regions[b->region_count];
-            *r = (VARIANT(Region)){top, left, rows, cols, 0, 0};
+            *r = (VARIANT(Region)){top, left, rows, cols, .is_waiting = 1};
             (t->type == BYTES   ? VARIANT(survey_bytes)
              : t->type == WORDS ? VARIANT(survey_words)
                                 : VARIANT(survey_floats))(
@@ -1267,21 +1327,55 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
-/* Makes the tiles again at once of which more windows than `budget` are likely to be open: their scores,
- * and direct sums, would be for nothing. */
+/* About how many of a tile's windows have a spread that is not 0 but clearly below `lowest`. Where
+ * none of the first samples has, none is taken to have. */
+static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r, double lowest)
+{
+    ptrdiff_t open = 0;
+    for (int i = 0; i < SAMPLES && (i < FIRST_SAMPLES || open); i++) {
+        if (i == r->sampled)
+            (b->task->type == BYTES   ? VARIANT(sample_bytes)
+             : b->task->type == WORDS ? VARIANT(sample_words)
+                                      : VARIANT(sample_floats))(b, r, i ? SAMPLES : FIRST_SAMPLES);
+        open += 2 * r->spreads[i] < lowest;
+    }
+    return open * r->rows * r->cols / SAMPLES;
+}
+
+/* Lets those tiles not wait for a transform in single precision of which more windows than `budget`
+ * are likely to be open for all kernels. */
+static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget)
+{
+    const Task *t = b->task;
+    const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
+    const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED * sqrt((double)(t->height * t->width));
+    for (ptrdiff_t i = 0; i < b->region_count; i++) {
+        VARIANT(Region) *r = &b->regions[i];
+        const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */
+        r->is_waiting = 0;
+        for (ptrdiff_t k = 0; k < b->count; k++) {
+            VARIANT(Known) *known = &b->known[k * b->most + i];
+            const VARIANT(Known) expected = {units * norm * t[k].norm, 0, 0};
+            known->open =
+                VARIANT(count_open)(b, r, VARIANT(rule_of)(b, t + k, r, &expected, 0).lowest);
+            known->open *= 2; /* a transform in single precision is half of what is saved */
+            r->is_waiting |= known->open <= budget;
+        }
+    }
+}
+
+/* Transforms those tiles in double precision of which more windows than `budget` are likely to be
+ * open: their scores, and direct sums, would be for nothing. */
 static int VARIANT(foresee)(VARIANT(Band) *b, ptrdiff_t budget, Arena *doubles)
 {
     for (ptrdiff_t k = 0; k < b->count; k++) {
         Task *t = b->task + k;
         int is_any = 0;
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
-            const VARIANT(Region) *r = &b->regions[i];
+            VARIANT(Region) *r = &b->regions[i];
             VARIANT(Known) *known = &b->known[k * b->most + i];
-            const double lowest = VARIANT(rule_of)(b, t, r, known, 0).lowest;
-            const int open = t->type == BYTES   ? VARIANT(sample_bytes)(b, r, lowest)
-                             : t->type == WORDS ? VARIANT(sample_words)(b, r, lowest)
-                                                : VARIANT(sample_floats)(b, r, lowest);
-            known->open = open * r->rows * r->cols / 64;
+            if (known->open <= budget) /* it is transformed */
+                known->open = VARIANT(count_open)(b, r, VARIANT(rule_of)(b, t, r, known, 0).lowest);
             is_any |= known->open > budget;
         }
         if (is_any && VARIANT(repeat)(b, t, budget, doubles))
@@ -1298,11 +1392,18 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     Task *t = b->task;
     const unsigned every = (1u << b->count) - 1;
     const ptrdiff_t budget = t->metric == SSD || t->metric == SAD ? 0 : correlation_budget(t);
+    const int is_sampled = t->metric == ZNCC || t->metric == NCC;
     VARIANT(divide)(b, order);
     const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
-    for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once)
-        VARIANT(transform)(b, order[i], at_once > 1 && i > 0 ? order[i - 1] : NULL, 0);
-    if ((t->metric == ZNCC || t->metric == NCC) && VARIANT(foresee)(b, budget, doubles))
+    if (is_sampled && t->limit <= MAP_LIMIT)
+        VARIANT(expect)(b, budget);
+    /* The same tiles are pairs, and round alike, whatever the other kernels are. */
+    for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once) {
+        VARIANT(Region) *other = at_once > 1 && i > 0 ? order[i - 1] : NULL;
+        if (order[i]->is_waiting || (other && other->is_waiting))
+            VARIANT(transform)(b, order[i], other, 0);
+    }
+    if (is_sampled && VARIANT(foresee)(b, budget, doubles))
         return -1;
     VARIANT(save)(b, 0);
     unsigned again = 0;
@@ -1354,8 +1455,8 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
         b.taps = correlation_take(&arena, correlation_taps_bytes(t, t->products));
         correlation_fill_taps(t, b.taps);
     } else {
-        b.work = correlation_take(&arena, (size_t)(t->channels * tile_values(t->sides)) * sizeof(float));
-        b.total = correlation_take(&arena, correlation_total_bytes(t, count));
+        b.work = correlation_take(&arena, correlation_work_bytes(t, count));
+        b.total = b.work + t->channels * tile_values(t->sides);
         if (correlation_own_bytes(t)) {
             b.own_taps = correlation_take(&arena, (size_t)count * sizeof *b.own_taps);
             for (ptrdiff_t k = 0; k < count; k++) {

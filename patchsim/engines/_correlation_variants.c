@@ -248,10 +248,37 @@ Layout correlation_layout(const Task *t)
     return l;
 }
 
-size_t correlation_total_bytes(const Task *t, ptrdiff_t count)
+/* Products of a tile with so many kernels, where they do not lie over the tile's transform. */
+static size_t total_bytes(const Task *t, ptrdiff_t count)
 {
     const int is_in_place = t->parts_y * t->parts_x * t->terms == 1 && count == 1;
     return is_in_place ? 0 : (size_t)(count * tile_values(t->sides)) * sizeof(float);
+}
+
+size_t correlation_double_bytes(const Task *t, int is_product)
+{
+    return (size_t)((is_product ? 1 : t->channels) * tile_values(t->sides)) * sizeof(double);
+}
+
+size_t correlation_work_bytes(const Task *t, ptrdiff_t count)
+{
+    const size_t singles = (size_t)(t->channels * tile_values(t->sides)) * sizeof(float) +
+                           total_bytes(t, count);
+    const size_t doubles = correlation_double_bytes(t, 0) + correlation_double_bytes(t, 1);
+    return piece(t->double_spectra && doubles > singles ? doubles : singles);
+}
+
+size_t correlation_more_bytes(const Task *t, ptrdiff_t count)
+{
+    size_t room = correlation_work_bytes(t, count), more = 0;
+    for (int i = 0; i < 2; i++) {
+        const size_t bytes = correlation_double_bytes(t, i);
+        if (bytes <= room)
+            room -= bytes;
+        else
+            more += bytes;
+    }
+    return more;
 }
 
 size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
@@ -264,11 +291,10 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
     const size_t item = (size_t)correlation_item(t), x_pitch = (size_t)l->x_pitch;
     const size_t work = t->products ? piece(correlation_wide_bytes(t, l)) +
                                           piece(correlation_taps_bytes(t, t->products))
-                                    : piece(channels * (size_t)tile_values(t->sides) * sizeof(float)) +
-                                          piece(correlation_total_bytes(t, kernels)) +
+                                    : correlation_work_bytes(t, kernels) +
                                           piece(count * sizeof(int16_t *)) +
                                           count * piece(correlation_own_bytes(t));
-    return work + piece(count * correlation_segments(t, l) * 192) + piece(most * 96) +
+    return work + piece(count * correlation_segments(t, l) * 192) + piece(most * (96 + 8 * SAMPLES)) +
            piece(most * sizeof(void *)) + piece(count * most * 24) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece(count * (size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
@@ -308,7 +334,7 @@ size_t correlation_weighted_scratch(const Weighted *w, const Layout *l)
     const size_t outputs = (size_t)correlation_outputs(w).count, tall = (size_t)l->tall;
     const size_t planes = (size_t)(t->parts_y * t->parts_x * w->plane_count);
     const size_t pixels = (size_t)(l->lines * l->pitch), item = (size_t)correlation_item(t);
-    return piece(most * 96) + piece(most * sizeof(void *)) + piece(most * channels * 8) +
+    return piece(most * (96 + 8 * SAMPLES)) + piece(most * sizeof(void *)) + piece(most * channels * 8) +
            piece(channels * pixels * item) + piece((size_t)l->pitch * 4) +
            piece((size_t)l->bands * tall * (size_t)t->cols) + piece(TILE_VALUES * 8) +
            piece(outputs * TILE_VALUES * 8) + piece((size_t)(2 * SIDE * SIDE) * 8) +

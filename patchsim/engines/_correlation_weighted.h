@@ -759,7 +759,7 @@ static int VARIANT(weighted)(Weighted *w)
                 const ptrdiff_t rows = b->rows - top < l.tall ? b->rows - top : l.tall;
                 const ptrdiff_t cols = t->cols - left < l.wide ? t->cols - left : l.wide;
                 VARIANT(Region) *r = order[b->region_count] = &b->regions[b->region_count];
-                *r = (VARIANT(Region)){top, left, rows, cols, 0, 0};
+                *r = (VARIANT(Region)){.top = top, .left = left, .rows = rows, .cols = cols};
                 (t->type == BYTES    ? VARIANT(survey_bytes)
                  : t->type == WORDS  ? VARIANT(survey_words)
                  : t->type == FLOATS ? VARIANT(survey_floats)

@@ -429,6 +429,7 @@ def test_tiles_with_many_windows_of_little_contrast_have_no_direct_sums(
 
     def watched(**arguments):
         counts.append(scores(**arguments))
+        return counts[-1]
 
     scores = _correlation.scores
     monkeypatch.setattr(_correlation, "scores", watched)
@@ -439,6 +440,76 @@ def test_tiles_with_many_windows_of_little_contrast_have_no_direct_sums(
             check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
     if dtype == "uint16":  # of bytes more are summed; the sums of floats may leave windows open
         assert all(direct == 0 and repeated > 0 for direct, repeated in counts)
+
+
+def check_together(image, kernels, monkeypatch):
+    """Check that kernels of one call have the scores and errors of each alone, to the last bit."""
+    cut_like(monkeypatch, (1, 1), (256, 256), 1)
+    works = [problem(image, one, "ncc") for one in kernels]
+    alone = [fft.prepare(*pair)(image) for pair in zip(kernels, works, strict=True)]
+    together = [replace(work, kernel_count=2, same_size=2) for work in works]
+    prepared = fft.prepare_together([Kernel(one) for one in kernels], together)
+    shared = Shared(image, image.shape[:2])
+    for one, score, work in zip(alone, prepared, works, strict=True):
+        bounds = score(shared, work.map_shape)
+        np.testing.assert_array_equal(bounds.map, one.map)
+        np.testing.assert_array_equal(bounds.blocks.errors, one.blocks.errors)
+
+
+@pytest.mark.usefixtures("variant")
+def test_a_tile_made_in_double_precision_stays_the_pair_of_its_pair(monkeypatch):
+    """Scores are to the last bit those of each kernel alone, whose tiles round in pairs.
+
+    Of three tiles of one row the second is half dark, and its contrast is between the others'. A
+    kernel of contrast leaves it open for `ncc`; a faint bright one does not.
+    """
+    rng = np.random.default_rng(20)
+    image = rng.integers(0, 2, (230, 700, 1)) * 65535
+    image[:, 460:] //= 3
+    image[:, 270:400] = rng.integers(0, 2, (230, 130, 1)) * 257
+    image = image.astype(np.uint16)
+    bright = (61680 + 257 * rng.integers(0, 2, (30, 28, 1))).astype(np.uint16)
+    check_together(image, [image[40:70, 20:48].copy(), bright], monkeypatch)
+
+
+@pytest.mark.usefixtures("variant")
+def test_a_tile_is_made_in_double_precision_whether_another_kernel_needs_it_in_single(
+    monkeypatch,
+):
+    """What is expected of a tile before its transform stands, though the transform tells more.
+
+    A tenth of the tile's windows are dark: so many are expected to pay for double precision, and
+    would not pay once there is a transform in single precision, which a faint bright kernel needs.
+    """
+    rng = np.random.default_rng(20)
+    image = 255 * rng.integers(0, 2, (230, 230, 1), dtype=np.uint8)
+    image[:, 110:160] = rng.integers(0, 2, (230, 50, 1))
+    bright = 240 + rng.integers(0, 2, (30, 28, 1), dtype=np.uint8)
+    check_together(image, [image[40:70, 20:48].copy(), bright], monkeypatch)
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_kernel_keeps_its_transforms_in_double_precision(metric, dtype, monkeypatch):
+    """The second tile of little contrast takes them; its scores are those of the first."""
+    image, kernel, truth = sky_and_wall(metric, dtype)
+    taken = []
+
+    def watched(**arguments):
+        taken.append(arguments["double_spectra"])
+        return scores(**arguments)
+
+    scores = _correlation.scores
+    monkeypatch.setattr(_correlation, "scores", watched)
+    score = fft.prepare(kernel, problem(image, kernel, metric))
+    first, second, third = (score(image) for _ in range(3))
+    assert taken[0] is None
+    assert taken[1] is not None
+    assert taken[2] is taken[1]
+    check(first, truth)
+    for later in (second, third):
+        np.testing.assert_array_equal(later.map, first.map)
+        assert later.error == first.error
 
 
 @pytest.mark.usefixtures("variant")
@@ -815,6 +886,7 @@ def arguments(**changed):
         "parts_x": 1,
         "terms": 1,
         "variant": VARIANTS[-1],
+        "double_spectra": None,
     }
     assert set(changed) <= set(given)
     return given | changed
@@ -881,6 +953,9 @@ OF_KERNEL = (
         {"taps": np.zeros((0, 2, 5, 5))},  # of no kernel
         {"taps": np.zeros((2, 2, 5, 5))},  # of two, where all else is of one
         {name: np.zeros((9, *shape), dtype) for name, shape, dtype in OF_KERNEL},
+        {"double_spectra": np.zeros(2 * _correlation.TILE_VALUES, np.float32)},
+        {"double_spectra": kernel_parts.aligned(_correlation.TILE_VALUES, np.float64)},
+        {"double_spectra": kernel_parts.aligned(2 * _correlation.TILE_VALUES + 1, np.float64)[1:]},
         {"means": np.zeros((1, 3))},
         {"means": np.zeros((2, 2))},
         {"means": np.zeros((1, 2), np.float32)},
@@ -944,7 +1019,7 @@ def test_sizes_that_scratch_refuses(changed):
     given = {
         "format": "B", "windows": (16, 16), "kernel_shape": (5, 5, 2), "stride": (1, 1),
         "block": 64, "is_direct": False, "parts_y": 1, "parts_x": 1, "terms": 1,
-        "variant": VARIANTS[-1], "kernels": 1,
+        "variant": VARIANTS[-1], "kernels": 1, "may_repeat": True,
     }  # fmt: skip
     assert _correlation.scratch(**given) > 0
     with pytest.raises(ValueError, match="out of range"):

@@ -248,7 +248,7 @@ def test_sums_that_fit_64_bits_and_others(opaque, dtype, mask, channels, monkeyp
 UNFOLD = [
     Search("unfold", "sad", dtype, side, extent=(480, 460)) for dtype in DTYPES for side in (8, 24)
 ]
-# Windows of little contrast, which are transformed again in float64.
+# Windows of little contrast beside black and white, made in float64, and tiles without these.
 IN_C = [
     *(
         Search("fft", metric, dtype, side, count=count, is_stark=True)

@@ -30,7 +30,7 @@ from patchsim.engines.common.fused_costs import best_tile as best_tile
 from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.common.fused_costs import seconds as seconds
 from patchsim.engines.common.fused_costs import working_bytes as working_bytes
-from patchsim.engines.common.kernel_parts import aligned
+from patchsim.engines.common.kernel_parts import Value, aligned
 from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
@@ -183,14 +183,17 @@ class _Together:
             taps /= numbers[0]
         # By cuts: that of large tiles, and the one that was used last of small ones.
         self._cut = _UNCUT if is_direct else cut_of(problem)
-        self._spectra = {self._cut: self._transformed(self._cut)}
+        self._spectra = {self._cut: self._transformed(self._cut, np.float32)}
+        # A lone kernel's transforms in float64, which tiles of little contrast take, by cut: made
+        # for the second such tile.
+        self._double_spectra: dict[kernel_parts.Cut, NDArray[np.float64] | None] = {}
         self._latest: tuple[tuple[int, int], kernel_parts.Cut] | None = None
 
-    def _transformed(self, cut: kernel_parts.Cut) -> NDArray[np.float32]:
+    def _transformed(self, cut: kernel_parts.Cut, dtype: type[Value]) -> NDArray[Value]:
         """Return the transforms of all kernels, [kernels, values]."""
         count, (_, _, planes) = len(self._taps), planes_of(self._problem)
         values = cut.kernel_values * planes
-        spectra = aligned(0 if self._is_direct else count * values, np.float32).reshape(count, -1)
+        spectra = aligned(0 if self._is_direct else count * values, dtype).reshape(count, -1)
         for taps, out in zip(self._taps, spectra, strict=True):
             if not self._is_direct:
                 self._built.spectrum(
@@ -214,9 +217,20 @@ class _Together:
             self._latest = windows, cut
         spectra = self._spectra.get(cut)
         if spectra is None:
-            spectra = self._transformed(cut)
+            spectra = self._transformed(cut, np.float32)
             self._spectra = {self._cut: self._spectra[self._cut], cut: spectra}
         return cut, spectra
+
+    def _double_spectra_of(self, cut: kernel_parts.Cut) -> NDArray[np.float64] | None:
+        """Return a lone kernel's transforms in float64, if it needed them; threads may ask."""
+        kept = self._double_spectra
+        if cut not in kept:
+            return None
+        spectra = kept[cut]
+        if spectra is None:
+            spectra = self._transformed(cut, np.float64)
+            self._double_spectra = {cut: spectra}
+        return spectra
 
     def score(
         self, number: int, shared: Shared, windows: tuple[int, int], _seen: Seen | None = None
@@ -241,9 +255,10 @@ class _Together:
         cut, spectra = self._cut_for(windows)
         scores = np.empty((len(taps), *windows), np.float32)
         maxima, errors = (np.empty((len(taps), *grid), np.float32) for _ in range(2))
-        self._built.scores(
+        _, repeated = self._built.scores(
             image=kernel_parts.rows_without_gaps(pixels),
             spectra=spectra[kernels],
+            double_spectra=self._double_spectra_of(cut),
             taps=taps,
             means=self._means[kernels],
             numbers=self._numbers[kernels],
@@ -253,6 +268,8 @@ class _Together:
             **self._arguments,
             **cut.arguments,
         )
+        if repeated and problem.kernel_count == 1 and cut not in self._double_spectra:
+            self._double_spectra = {cut: None}
         return [
             Bounds(scores[i], float(errors[i].max()), blocks=BlockBounds(maxima[i], errors[i]))
             for i in range(len(taps))

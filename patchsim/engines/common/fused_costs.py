@@ -192,20 +192,27 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
     together = 1 if is_direct else at_once(problem, rows, cols)
-    scratch = _scratch(problem, rows, cols, kernels=together, is_direct=is_direct)
+    may_repeat = not is_direct and _can_repeat(problem)
+    scratch = _scratch(
+        problem, rows, cols, kernels=together, is_direct=is_direct, may_repeat=may_repeat
+    )
     score_bytes = 4 * together * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
-    if not is_direct and _can_repeat(problem):
-        cut = cut_of(problem)
-        channels = problem.kernel[2]
-        scratch += 8 * (cut.kernel_values * channels + cut.tile_values * (channels + 1))
+    if may_repeat and problem.kernel_count > 1:  # the transform of a lone kernel is kept with it
+        scratch += 8 * cut_of(problem).kernel_values * problem.kernel[2]
     # Before, while a kernel is prepared, its values and what they are made of.
     preparing = 2 * 8 * term_count(problem) * problem.taps
     return max(scratch + score_bytes, preparing) + kernel - Bounds.estimate_bytes(rows, cols)
 
 
 def _scratch(
-    problem: Problem, rows: int, cols: int, *, kernels: int = 1, is_direct: bool = False
+    problem: Problem,
+    rows: int,
+    cols: int,
+    *,
+    kernels: int = 1,
+    is_direct: bool = False,
+    may_repeat: bool = False,
 ) -> int:
     """Return the bytes that the extension allocates for a tile and so many kernels."""
     extension = kernel_parts.extension()
@@ -222,6 +229,7 @@ def _scratch(
         terms=term_count(problem),
         variant=kernel_parts.variant(),
         kernels=kernels,
+        may_repeat=may_repeat,
     )
     return scratch
 
@@ -252,4 +260,5 @@ def _can_repeat(problem: Problem) -> bool:
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
     values = 0 if is_direct else cut_of(problem).kernel_values
-    return term_count(problem) * (4 * problem.kernel[2] * values + 8 * problem.taps)
+    item = 12 if problem.kernel_count == 1 and _can_repeat(problem) else 4  # in float64, too
+    return term_count(problem) * (item * problem.kernel[2] * values + 8 * problem.taps)

@@ -15,7 +15,7 @@ from patchsim.machine import extensions
 from patchsim.numerics.array_api import row_by_row
 from patchsim.types import Pixels
 
-_Value = TypeVar("_Value", np.float32, np.float64)
+Value = TypeVar("Value", np.float32, np.float64)
 
 # The largest error of a score in a map; and where no map is wanted and scores only tell which
 # windows are scored exactly. Those of little contrast have larger errors, and are rarely the best.
@@ -228,7 +228,7 @@ def windows_of_transform(
     return (down - height) // stride[0] + 1, (across - width) // stride[1] + 1
 
 
-def aligned(count: int, dtype: type[_Value]) -> NDArray[_Value]:
+def aligned(count: int, dtype: type[Value]) -> NDArray[Value]:
     """Return an array that begins at a multiple of 64 bytes, where vectors are read fastest."""
     spare = np.empty(count + 16, dtype)
     first = -spare.ctypes.data % 64 // spare.itemsize
