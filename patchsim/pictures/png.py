@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 
@@ -64,7 +64,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     stream.seek(0)
     if stream.read(len(SIGNATURE)) != SIGNATURE:
         raise DamageError("its first bytes were changed, perhaps as ends of lines")
-    chunks = list(_chunks(stream))
+    chunks = _joined(_chunks(stream))
     if not chunks or chunks[0].name != b"IHDR" or len(chunks[0].data) < 13:
         raise DamageError("it does not begin with a header")
     width, height, bits, color = struct.unpack_from(">IIBB", chunks[0].data)
@@ -90,7 +90,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         is_whole = chunks[-1].name != _REST
         if is_whole and _can_lack_rows(decoded.pixels, is_interlaced, color == _PALETTE):
             expected = _inflated_bytes(width, height, bits_each, is_interlaced=is_interlaced)
-            _check_inflated(stream, kept, expected)
+            _check_inflated(stream, expected)
         decoded = replace(decoded, profile=_profile(stream, chunks))
     if transparent is not None:
         if bits < 8:
@@ -126,10 +126,10 @@ def _inflated_bytes(width: int, height: int, bits: int, *, is_interlaced: bool) 
     return total
 
 
-def _check_inflated(stream: BinaryIO, chunks: list[_Chunk], expected: int) -> None:
+def _check_inflated(stream: BinaryIO, expected: int) -> None:
     """Refuse data that inflate to less than the rows take."""
     inflating, length = zlib.decompressobj(), 0
-    for chunk in chunks:
+    for chunk in _chunks(stream):
         if chunk.name != b"IDAT":
             continue
         stream.seek(chunk.place + _HEAD)
@@ -163,7 +163,7 @@ def about(stream: BinaryIO, limits: Limits) -> About:
     DamageError
         If it has no header.
     """
-    chunks = list(_chunks(stream))
+    chunks = _joined(_chunks(stream))
     if not chunks or chunks[0].name != b"IHDR" or len(chunks[0].data) < 13:
         raise DamageError("it does not begin with a header")
     _, _, bits, color, _, _, interlace = struct.unpack_from(">IIBBBBB", chunks[0].data)
@@ -220,6 +220,20 @@ def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
         if name == b"IEND":
             return
     yield _Chunk(_REST, place, size - place, b"")
+
+
+def _joined(chunks: Iterable[_Chunk]) -> list[_Chunk]:
+    """Return chunks in which those of pixels that follow each other are one.
+
+    Writers cut the pixels of a large picture into thousands of them.
+    """
+    joined: list[_Chunk] = []
+    for chunk in chunks:
+        if chunk.name == b"IDAT" and joined and joined[-1].name == b"IDAT":
+            joined[-1] = joined[-1]._replace(length=joined[-1].length + chunk.length)
+        else:
+            joined.append(chunk)
+    return joined
 
 
 def _parts(stream: BinaryIO, chunks: list[_Chunk]) -> BinaryIO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, PngImagePlugin
 from patchsim import InputError
 from patchsim.pictures import pillow_reader
 from patchsim.pictures.limits import Limits
+from patchsim.pictures.png import about
 from patchsim.pictures.reader import open_picture
 
 
@@ -117,6 +119,29 @@ def test_very_many_chunks_take_little_memory(tmp_path, save, astronaut):
     content = save("a.png", given).read_bytes()
     (tmp_path / "b.png").write_bytes(inserted(content, chunk(b"teSt") * 150_000))
     np.testing.assert_array_equal(opened(tmp_path / "b.png").pixels, given)
+
+
+def test_pixels_in_very_many_chunks_take_little_memory(tmp_path, astronaut):
+    """Pillow and libvips cut pixels into chunks of 8 to 64 kB."""
+    rows = b"".join(b"\0" + row.tobytes() for row in astronaut[:200, :200])
+    packed = zlib.compress(rows, 0)
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 200, 200, 8, 2, 0, 0, 0))
+    for name, length in (("one", len(packed)), ("many", 5)):
+        pieces = (packed[at : at + length] for at in range(0, len(packed), length))
+        content = b"".join(chunk(b"IDAT", piece) for piece in pieces)
+        (tmp_path / f"{name}.png").write_bytes(head + content + chunk(b"IEND"))
+    peaks = {}
+    for name in ("one", "many"):
+        with (tmp_path / f"{name}.png").open("rb") as stream:
+            about(stream, Limits(name, 0, None))  # what a first call imports
+            tracemalloc.start()
+            about(stream, Limits(name, 0, None))
+            peaks[name] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        np.testing.assert_array_equal(
+            opened(tmp_path / f"{name}.png").pixels, astronaut[:200, :200]
+        )
+    assert peaks["many"] < peaks["one"] + 50_000
 
 
 def test_a_png_whose_header_is_broken_is_named(tmp_path):
