@@ -56,6 +56,7 @@ class BestAlone(NamedTuple):
         if options.top != 1 or options.threshold is not None or report.margin or not report:
             return None
         of_report = {one.name: getattr(report, one.name) for one in fields(report)}
+        of_report |= {"matches": (), "maps": (), "display": None}  # which hold the image
         of_match = {one.name: getattr(report[0], one.name) for one in fields(report[0])}
         return cls(of_report, of_match, job.origin, keeps_map)
 

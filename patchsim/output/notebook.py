@@ -5,6 +5,7 @@ What draws is imported when something is shown: every search makes an `ImageDisp
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,7 +66,8 @@ class ImageDisplay:
 
     source: Source | None
     opening: Opening = field(default_factory=Opening)
-    _latest: list[tuple[Report, bytes]] = field(
+    # A report has its display: a reference back would keep both, and the image, until a collection.
+    _latest: list[tuple[weakref.ref[Report], bytes]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
 
@@ -135,13 +137,13 @@ class ImageDisplay:
     def _drawn(self, report: Report) -> bytes:
         """Return the preview as a PNG file; a notebook asks for the last one twice."""
         for drawn, data in self._latest:
-            if drawn is report:
+            if drawn() is report:
                 return data
         import io
 
         file = io.BytesIO()
         self.preview(report).save(file, "PNG")
-        self._latest[:] = [(report, file.getvalue())]
+        self._latest[:] = [(weakref.ref(report), file.getvalue())]
         return file.getvalue()
 
     def plot(self, report: Report, ax: Axes | None) -> Axes:

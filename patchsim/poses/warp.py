@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -174,8 +175,13 @@ class PoseRenderer:
         # second copy takes the nearest pixel: it is the kernel's opacity at that place.
         nearest_planes = 0 if weights is None else opacity.shape[2]
         self._smooth_planes = len(self._planes) - nearest_planes
-        self._scaled = lru_cache(_CACHED_SCALES)(self._scale)
-        self._splines = lru_cache(_CACHED_SCALES)(self._spline_coefficients)
+        # Caches of methods would keep this object until a collection.
+        self._scaled = scaled = lru_cache(_CACHED_SCALES)(
+            partial(_scaled_planes, self._planes, self._size, self._smooth_planes)
+        )
+        self._splines = lru_cache(_CACHED_SCALES)(
+            partial(_spline_coefficients, scaled, self._smooth_planes)
+        )
 
     def __call__(self, pose: Pose) -> Kernel | None:
         """Return the kernel in a pose; None if every weight would be 0."""
@@ -190,45 +196,6 @@ class PoseRenderer:
         if weights is not None:
             weights = np.ascontiguousarray(np.rot90(_flipped(weights, pose.flip, 0), int(turns)))
         return Kernel(np.ascontiguousarray(pixels), weights)
-
-    def _scale(self, flip: str, scales: Stretch) -> _Floats:
-        """Return the planes scaled about their centre; the border's values go on beyond it."""
-        planes = _flipped(self._planes, flip, 1)
-        if scales == (1.0, 1.0):
-            return planes
-        sides = list(zip(self._size, scales, strict=True))
-        size = [max(1, round(length * scale)) for length, scale in sides]
-        # The size is rounded, so the new pixels may cover up to half a new pixel more than the
-        # kernel on each side.
-        excess = [(n / scale - length) / 2 for n, (length, scale) in zip(size, sides, strict=True)]
-        margin = [max(0, math.ceil(length)) for length in excess]
-        if any(margin):
-            padding = ((0, 0), (margin[0], margin[0]), (margin[1], margin[1]))
-            planes = np.pad(planes, padding, "edge")
-        box = (
-            margin[1] - excess[1],
-            margin[0] - excess[0],
-            margin[1] + self._size[1] + excess[1],
-            margin[0] + self._size[0] + excess[0],
-        )
-        bicubic, nearest = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
-        scaled = [
-            Image.fromarray(plane).resize(
-                (size[1], size[0]), bicubic if i < self._smooth_planes else nearest, box=box
-            )
-            for i, plane in enumerate(planes)
-        ]
-        return np.stack([np.asarray(plane) for plane in scaled])
-
-    def _spline_coefficients(self, flip: str, scales: Stretch) -> _Floats:
-        """Return cubic spline coefficients of the scaled planes, `TAIL` more at each border."""
-        from scipy import ndimage
-
-        margin = (TAIL, TAIL)
-        planes = np.pad(self._scaled(flip, scales), ((0, 0), margin, margin), "edge")
-        for i in range(self._smooth_planes):
-            planes[i] = ndimage.spline_filter(planes[i], 3, np.float32, "mirror")
-        return planes
 
     def _turned(self, pose: Pose) -> tuple[_Floats, NDArray[np.bool_]]:
         """Return the planes of a turned pose, and which pixels of its box lie inside the kernel."""
@@ -307,3 +274,48 @@ class PoseRenderer:
 def _flipped(array: NDArray[Any], flip: str, row_axis: int) -> NDArray[Any]:
     """Return the array mirrored; its rows lie along `row_axis`, its columns along the next."""
     return array if flip == "none" else np.flip(array, row_axis + (flip == "h"))
+
+
+def _scaled_planes(
+    planes: _Floats, kernel: tuple[int, int], smooth_planes: int, flip: str, scales: Stretch
+) -> _Floats:
+    """Return the planes scaled about their centre; the border's values go on beyond it."""
+    planes = _flipped(planes, flip, 1)
+    if scales == (1.0, 1.0):
+        return planes
+    sides = list(zip(kernel, scales, strict=True))
+    size = [max(1, round(length * scale)) for length, scale in sides]
+    # The size is rounded, so the new pixels may cover up to half a new pixel more than the
+    # kernel on each side.
+    excess = [(n / scale - length) / 2 for n, (length, scale) in zip(size, sides, strict=True)]
+    margin = [max(0, math.ceil(length)) for length in excess]
+    if any(margin):
+        padding = ((0, 0), (margin[0], margin[0]), (margin[1], margin[1]))
+        planes = np.pad(planes, padding, "edge")
+    box = (
+        margin[1] - excess[1],
+        margin[0] - excess[0],
+        margin[1] + kernel[1] + excess[1],
+        margin[0] + kernel[0] + excess[0],
+    )
+    bicubic, nearest = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
+    scaled = [
+        Image.fromarray(plane).resize(
+            (size[1], size[0]), bicubic if i < smooth_planes else nearest, box=box
+        )
+        for i, plane in enumerate(planes)
+    ]
+    return np.stack([np.asarray(plane) for plane in scaled])
+
+
+def _spline_coefficients(
+    scaled: Callable[[str, Stretch], _Floats], smooth_planes: int, flip: str, scales: Stretch
+) -> _Floats:
+    """Return cubic spline coefficients of the scaled planes, `TAIL` more at each border."""
+    from scipy import ndimage
+
+    margin = (TAIL, TAIL)
+    planes = np.pad(scaled(flip, scales), ((0, 0), margin, margin), "edge")
+    for i in range(smooth_planes):
+        planes[i] = ndimage.spline_filter(planes[i], 3, np.float32, "mirror")
+    return planes

@@ -41,13 +41,14 @@ class BlockCache:
         """Return the bytes that so many open blocks take."""
         return blocks * (ScoreMap.estimate_bytes((BLOCK, BLOCK)) + _OPEN_OVERHEAD)
 
-    def get(self, maxima: Hashable, block: int) -> OpenBlock | None:
-        opened = self._blocks.get((maxima, block))
+    def get(self, grid: Hashable, block: int) -> OpenBlock | None:
+        """Return a block if it is open. A store is known by its grid, which holds no pixels."""
+        opened = self._blocks.get((grid, block))
         if opened is not None:
-            self._blocks.move_to_end((maxima, block))
+            self._blocks.move_to_end((grid, block))
         return opened
 
-    def put(self, maxima: Hashable, block: int, opened: OpenBlock) -> None:
-        self._blocks[maxima, block] = opened
+    def put(self, grid: Hashable, block: int, opened: OpenBlock) -> None:
+        self._blocks[grid, block] = opened
         while len(self._blocks) > self.capacity:
             self._blocks.popitem(last=False)

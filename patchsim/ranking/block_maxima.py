@@ -10,6 +10,7 @@ matches do not depend on how many blocks fit the cache.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import islice
@@ -145,9 +146,9 @@ class BlockMaxima:
         A block that is not open is opened with all `together`, one of which it is; they fit the
         cache. The upper bounds in `grid` are those of windows left while there is no queue.
         """
-        if self.cache.get(self, block) is None:
-            self._open(one for one in together if self.cache.get(self, one) is None)
-        opened = self.cache.get(self, block)
+        if self.cache.get(self.grid, block) is None:
+            self._open(one for one in together if self.cache.get(self.grid, one) is None)
+        opened = self.cache.get(self.grid, block)
         assert opened is not None, "it is one of them"
         best = self._best_in(block, opened, floor)
         return best and (best[0] * self.stride[0], best[1] * self.stride[1], best[2])
@@ -166,7 +167,7 @@ class BlockMaxima:
             minus_score, is_exact, row, col, block, removals = first
             if is_exact and removals == self.removed.removals:
                 return row * self.stride[0], col * self.stride[1], -minus_score
-            opened = self.cache.get(self, block)
+            opened = self.cache.get(self.grid, block)
             if opened is None and self._rescore is None:
                 best = self._best_of_closed(block)
                 if best is not None:
@@ -175,7 +176,7 @@ class BlockMaxima:
                     continue
                 tile = self.grid.tile(block)
                 opened = self._open_block(block, tile, self.grid.bounds(tile))
-                self.cache.put(self, block, opened)
+                self.cache.put(self.grid, block, opened)
             if opened is None:
                 # Blocks that will be asked for are scored together. Otherwise their number doubles:
                 # one block if the first is good, many together if it takes many.
@@ -226,7 +227,7 @@ class BlockMaxima:
             if entry[1] or -entry[0] < floor:
                 break
             contenders.append(entry[4])
-        return [block for block in contenders if self.cache.get(self, block) is None]
+        return [block for block in contenders if self.cache.get(self.grid, block) is None]
 
     def _open(self, blocks: Iterable[int]) -> None:
         """Score blocks again and put them into the cache."""
@@ -240,23 +241,24 @@ class BlockMaxima:
                         score_map = self._open_block(
                             block, cells, _part(bounds, cells.within(tile))
                         )
-                        self.cache.put(self, block, score_map)
+                        self.cache.put(self.grid, block, score_map)
                 del bounds  # free them before the next tile is scored
         self.blocks_evaluated += len(wanted)
 
     def _open_block(self, block: int, cells: Tile, bounds: Bounds) -> OpenBlock:
         """Make the scores of a block from their bounds."""
         top, left = self._corner(cells)
+        # The cache has the block, which would keep this store and the image until a collection.
+        maxima: BlockMaxima = weakref.proxy(self)
 
         def evaluate_blocks(wanted: list[Tile]) -> Generator[tuple[Tile, Bounds], None, None]:
-            assert self._evaluate_block is not None
-            if self.grid.has_errors:
-                self.blocks_evaluated += 1
-            yield wanted[0], self._evaluate_block(cells)
+            assert maxima._evaluate_block is not None
+            maxima.blocks_evaluated += int(maxima.grid.has_errors)
+            yield wanted[0], maxima._evaluate_block(cells)
 
         def exact(y: Indices, x: Indices) -> NDArray[np.float64]:
-            self.windows_evaluated += len(y)
-            return self._exact(y + top, x + left)
+            maxima.windows_evaluated += len(y)
+            return maxima._exact(y + top, x + left)
 
         score_map = ScoreMap(
             (cells.rows, cells.cols),
@@ -298,11 +300,11 @@ class BlockMaxima:
         if first is None:
             return None
         bound, block, others = -first[0], first[4], queue.second_bound
-        opened = self.cache.get(self, block)
+        opened = self.cache.get(self.grid, block)
         is_worth_opening = self.block_count * among >= _WORTH_OPENING
         if opened is None and not self.grid.has_errors and is_worth_opening:
             self._open([block])
-            opened = self.cache.get(self, block)
+            opened = self.cache.get(self.grid, block)
         tile = self.grid.tile(block)
         top, left = self._corner(tile)
         if opened is not None:
@@ -325,7 +327,7 @@ class BlockMaxima:
         """Remove one window."""
         block = self.grid.block(y // self.stride[0], x // self.stride[1])
         self.removed.add_window(block, y, x)
-        opened = self.cache.get(self, block)
+        opened = self.cache.get(self.grid, block)
         if opened is not None:
             top, left = self._corner(self.grid.tile(block))
             opened.scores.suppress(y - top, x - left)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -204,3 +206,34 @@ def test_kernels_are_kept_for_several_kinds_of_image(rng):
     matcher.match(kinds[3])
     assert len(comparisons._kept) == 3
     assert pickle.loads(pickle.dumps(matcher)).match(colour).best.score == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top": 1},
+        {"metric": "zncc", "threshold": 0.5},
+        {"metric": "zncc", "engine": "fft", "memory": "60MB"},
+        {"threshold": "auto", "invert": True},
+        {"threshold": 0.9, "worst": 0.5, "subpixel": True},
+        {"angles": "0,10", "scales": "1,1.3", "exhaustive": True},
+        {"angles": "0:360", "threshold": 0.9},
+    ],
+    ids=str,
+)
+def test_images_are_freed_with_their_report(options, rng):
+    kernel = rng.integers(0, 256, (20, 30, 3), np.uint8)
+    matcher = Matcher(kernel, **options)
+    gc.collect()
+    gc.disable()  # which would free cycles
+    try:
+        for _ in range(2):
+            image = rng.integers(0, 256, (300, 320, 3), np.uint8)
+            image[30:50, 40:70] = kernel
+            report = matcher.match(image)
+            assert (report[0].x, report[0].y) == (40, 30)
+            is_there = weakref.ref(image)
+            del image, report
+            assert is_there() is None
+    finally:
+        gc.enable()

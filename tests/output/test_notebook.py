@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import html.parser
 import io
 import pickle
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -199,3 +201,16 @@ def test_plot_without_matplotlib(searched, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(patchsim.InputError, match="pip install matplotlib"):
         searched[1].plot()
+
+
+def test_a_report_that_was_shown_is_freed_with_its_last_reference(searched):
+    image, _ = searched
+    gc.disable()
+    try:
+        report = patchsim.match(image, image[30:50, 70:100])
+        assert shown(report).size == (160, 120)
+        is_there = weakref.ref(report)
+        del report
+        assert is_there() is None
+    finally:
+        gc.enable()
