@@ -66,8 +66,9 @@
 
 /* Rounding of X: at most so many units of 2^-24 (single) or 2^-53 (double) of what `pair` returns.
  * Pictures that were searched for it, of stripes, points, photographs and random bits, need 8 of
- * SIDE x SIDE, and 10 of other sides, whose first stages take more steps. */
-#define ROUNDING_UNITS 11
+ * SIDE x SIDE, without fused multiplications and additions, and 10 of other sides, whose first stages
+ * take more steps. At least one and a half times as many are stated. */
+#define ROUNDING_UNITS 12
 #define MORE_ROUNDING_UNITS 16
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
 #define SAMPLES 64 /* windows of a tile, 8 x 8, whose spreads tell how many are open */

@@ -592,6 +592,10 @@ def test_direct_sums_of_bytes_lose_no_digits(side, variant):
     variant=VARIANTS[0],
 )  # fmt: skip
 @example(
+    seed=55, kind="photo", of_kernel="bits", size=(30, 100), sides=(256, 256), folds=1,
+    variant=VARIANTS[-1],
+)  # fmt: skip
+@example(
     seed=55, kind="photo", of_kernel="bits", size=(30, 100), sides=(512, 1024), folds=2,
     variant=VARIANTS[0],
 )  # fmt: skip
