@@ -45,9 +45,11 @@ _BACK = 0.3
 CALL_SECONDS = 1.3e-4
 # How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
 # how much more over the kernel's side: dark windows, and those of little contrast, are made again;
-# a small one has less contrast. Eight photographs with kernels of 8 to 64 on an AMD EPYC took 0.9
-# to 2.3 times as long for `ncc`, mostly 1 to 1.2 times, and 1 to 4.4 times for `zncc`.
-_AGAIN = {"ncc": (1.3, 0), "zncc": (1.3, 16)}
+# a small one has less contrast. Ten photographs with kernels of 8, 16, 32, 64 and 128 on an Intel
+# Xeon took on average 1.3, 1.4, 1.2, 1.0 and 1.0 times as long for `ncc` of bytes, 2.4, 2.5, 1.7,
+# 1.1 and 1.1 times for `zncc`, and 5.6, 2.5, 2.2, 1.5 and 1.3 times for `zncc` of floats.
+_AGAIN = {"ncc": (1.3, 0), "zncc": (1.1, 16)}
+_AGAIN_OF_FLOATS = {"ncc": (1.3, 0), "zncc": (1.3, 16)}
 # How much longer transforms take of bytes that are looked up, and their pixels. Nothing is summed
 # over windows, and their scores take no time beside that.
 _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
@@ -149,7 +151,8 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     shared, unshared = forward + summing, backward + scoring
     again = 0.0
     if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
-        factor, of_small = _AGAIN[problem.metric]
+        by_metric = _AGAIN if problem.dtype in INTEGER_RANGE else _AGAIN_OF_FLOATS
+        factor, of_small = by_metric[problem.metric]
         again = (factor - 1 + of_small / math.sqrt(height * width)) * (shared + unshared)
     if together > 1:
         unshared += forward * _PRODUCT_SHARE
