@@ -231,7 +231,7 @@ def apart(
     left = sorted(candidates, key=_rank)
     frames = _Frames(left, overlap)
     is_left = [True] * len(left)
-    taken: list[Candidate] = []
+    taken: list[int] = []
     for i, best in enumerate(left):
         if most is not None and len(taken) == most:
             break
@@ -241,15 +241,15 @@ def apart(
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
         chosen = _most_evident(best, [left[j] for j in rivals if left[j].score >= floor])
-        taken.append(chosen)
+        k = i if chosen is best else next(j for j in rivals if left[j] is chosen)
+        taken.append(k)
         if is_below:
             break
-        if chosen is not best:
-            k = next(j for j in rivals if left[j] is chosen)
+        if k != i:
             rivals = [k, *frames.rivals(k, is_left)]
         for j in (i, *rivals):
             is_left[j] = False
-    return sorted(taken, key=_rank)
+    return [left[k] for k in sorted(taken)]
 
 
 def best_scale(candidates: Sequence[Candidate], overlap: float) -> Pose | None:
@@ -295,18 +295,18 @@ class _Frames:
         self._boxes = TurnedBoxes(x, y, np.radians(angle), across * width / 2, down * height / 2)
         self._together = max(1, _PAIRS // max(len(rows), 1))
         self._first = 0
-        self._may = self._must = np.empty((0, len(rows)), np.bool_)
+        # For each frame of a block: the frames that may overlap it, each with whether it must.
+        self._near: list[list[tuple[int, bool]]] = []
 
     def rivals(self, i: int, is_left: Sequence[bool]) -> list[int]:
         """Return which of those that are left overlap frame i."""
-        if not self._first <= i < self._first + len(self._may):
+        if not self._first <= i < self._first + len(self._near):
             self._first = i - i % self._together
             self._bound(slice(self._first, self._first + self._together))
-        row, best = i - self._first, self._candidates[i]
-        near = np.flatnonzero(self._may[row])
+        best = self._candidates[i]
         return [
             j
-            for j, must in zip(near.tolist(), self._must[row, near].tolist(), strict=True)
+            for j, must in self._near[i - self._first]
             if is_left[j] and j != i and (must or self._is_overlapping(best, self._candidates[j]))
         ]
 
@@ -318,8 +318,12 @@ class _Frames:
         bar = self._limit / (1 + self._limit) * scale**2 * (self._area[some, None] + self._area)
         if self._limit >= 1:
             bar[:] = np.inf
-        self._may = at_most > bar * (1 - _ROUNDED)
-        self._must = at_least > bar * (1 + _ROUNDED)
+        rows, columns = np.nonzero(at_most > bar * (1 - _ROUNDED))
+        must = at_least[rows, columns] > bar[rows, columns] * (1 + _ROUNDED)
+        self._near = [[] for _ in bar]
+        pairs = zip(columns.tolist(), must.tolist(), strict=True)
+        for row, pair in zip(rows.tolist(), pairs, strict=True):
+            self._near[row].append(pair)
 
     def _is_overlapping(self, first: Candidate, second: Candidate) -> bool:
         return overlap(first, second) > self._limit

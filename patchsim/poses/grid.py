@@ -178,9 +178,9 @@ class Poses:
     @property
     def is_of_quarter_turns(self) -> bool:
         """Whether every pose shows the kernel's own pixels: quarter turns and mirror images."""
-        quarters = all(angle % 90 == 0 for angle in self.angles.values)
-        is_scaled = self.scales.values != (1.0,) or self.scales.stretches
-        return not self.has_ranges and not is_scaled and quarters
+        if self.has_ranges or self.scales.values != (1.0,) or self.scales.stretches:
+            return False
+        return all(angle % 90 == 0 for angle in self.angles.values)
 
     def __str__(self) -> str:
         return "ranges of poses" if self.count is None else f"{self.count} poses"

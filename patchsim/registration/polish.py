@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -276,14 +275,16 @@ def distinct(fits: list[Fitted], kernel: Kernel) -> list[Fitted]:
     kept: dict[tuple[int, int, str], list[Fitted]] = {}
     chosen = []
     for fit in fits:
-        row, column, flip = math.floor(fit.y), math.floor(fit.x), fit.pose.flip
+        # Poses less than a pixel apart lie in one cell of two pixels, or in neighbouring ones.
+        x, y, flip = fit.x / 2, fit.y / 2, fit.pose.flip
         beside = (
             other
-            for cell in product((row - 1, row, row + 1), (column - 1, column, column + 1))
-            for other in kept.get((*cell, flip), ())
+            for row in (math.floor(y - 0.5), math.floor(y + 0.5))
+            for column in (math.floor(x - 0.5), math.floor(x + 0.5))
+            for other in kept.get((row, column, flip), ())
         )
         if not any(_is_same_pose(fit, other, is_alike) for other in beside):
-            kept.setdefault((row, column, flip), []).append(fit)
+            kept.setdefault((math.floor(y), math.floor(x), flip), []).append(fit)
             chosen.append(fit)
     return chosen
 
