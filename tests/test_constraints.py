@@ -16,6 +16,7 @@ UV = Path(sys.executable).with_name("uv")
 OFFLINE = ("error sending request", "Failed to fetch", "dns error", "timed out")
 
 
+@pytest.mark.slow  # asks PyPI for hundreds of packages
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize("constraints", ["constraints.txt", "constraints-ci.txt"])
 def test_constraints_resolve_with_pypi_alone(constraints, python):
