@@ -45,6 +45,14 @@ def printable(name: object) -> str:
     return readable if len(readable) <= _LONGEST else f"{readable[:half]}...{readable[-half:]}"
 
 
+def naming(message: str, picture: object) -> str:
+    """Return a message that names a picture: as it is if it does, or after the picture's name."""
+    name = printable(picture)
+    # As a word: a message about 11.png does not name 1.png.
+    is_named = re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w/-]|\.\w)", message)
+    return message if is_named else f"{name}: {message}"
+
+
 def titled(kind: str, name: object) -> str:
     """Return a picture's name behind its kind, once: pictures without a file are named by it.
 
@@ -69,10 +77,6 @@ class InputError(PatchsimError, ValueError):
     """The request is invalid: a bad option, an unreadable picture, sizes that do not fit."""
 
     exit_code = INPUT_ERROR
-
-
-class UndecidedError(InputError):
-    """The threshold ``auto`` has too few places to tell whether the best one is a match."""
 
 
 class DamageError(ValueError):

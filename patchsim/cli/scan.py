@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from patchsim import errors
 from patchsim.cli import clusters, console, environment, imports, streams, watcher
 from patchsim.cli.flags import takes
 from patchsim.cli.match import Form, check, options_of
@@ -271,8 +272,7 @@ class _Errors:
         self._are_named = False
 
     def __call__(self, image: str, error: Exception) -> None:
-        text, name = str(error), printable(image)
-        text = text if name in text else f"{name}: {text}"
+        text = errors.naming(str(error), image)
         if isinstance(error, InputError) and not self._are_named:
             named = environment.naming(text)
             self._are_named = named != text

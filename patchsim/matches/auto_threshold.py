@@ -87,7 +87,9 @@ def find_gap(scores: Sequence[float], plain: Sequence[float]) -> Gap | None:
     if len(ends) < NEEDED:
         return None
     gaps = -np.diff(logs[ends]) * np.arange(1, len(ends))
-    skilled = _count_skilled(scores, plain)
+    way = 1 - np.asarray(plain)
+    lowest = np.where(way > IDENTICAL, 1 - (1 - SKILL) * way, -np.inf)
+    skilled = int(np.argmin(np.append(np.asarray(scores) >= lowest, False)))
     best, least_chance = None, math.log(LEVEL)
     for rank, gap in enumerate(gaps[:-FEWEST].tolist(), 1):
         count = int(ends[rank - 1]) + 1
@@ -103,24 +105,6 @@ def find_gap(scores: Sequence[float], plain: Sequence[float]) -> Gap | None:
             above, below = scores[count - 1], scores[count]
             best = Gap(count, shortest_between(below, above), above, below, times)
     return best
-
-
-def is_undecided(scores: Sequence[float], plain: Sequence[float]) -> bool:
-    """Return whether the best place may be a match, but too few scores differ to tell.
-
-    Parameters
-    ----------
-    scores, plain
-        As for `find_gap`.
-    """
-    return count_distinct(scores) < NEEDED and _count_skilled(scores, plain) > 0
-
-
-def _count_skilled(scores: Sequence[float], plain: Sequence[float]) -> int:
-    """Return how many of the first places score enough for a match, compared with the mean."""
-    way = 1 - np.asarray(plain)
-    lowest = np.where(way > IDENTICAL, 1 - (1 - SKILL) * way, -np.inf)
-    return int(np.argmin(np.append(np.asarray(scores) >= lowest, False)))
 
 
 def count_distinct(scores: Sequence[float]) -> int:
@@ -146,13 +130,13 @@ def shortest_between(low: float, high: float) -> float:
     return next((value for value in rounded if low < value <= high), high)
 
 
-def describe(gap: Gap | None, scores: Sequence[float], plain: Sequence[float]) -> str:
-    """Return a message about the threshold that was found, or not found, among the scores."""
-    if is_undecided(scores, plain):
-        return too_few(f"has {count_distinct(scores)}")
+def describe(gap: Gap | None, scores: Sequence[float]) -> str:
+    """Return a message about the threshold that was found among scores, best first."""
     if gap is None:
-        best = f"; the best scores {scores[0]:.6g}" if scores else ""
-        return f"threshold auto: no place stands out{best}"
+        count = count_distinct(scores)
+        if count < NEEDED:
+            return too_few(f"has {count}")
+        return f"threshold auto: no place stands out; the best scores {scores[0]:.6g}"
     return (
         f"threshold auto: {gap.threshold}, between match {gap.count} at {gap.above:.6g} and the"
         f" next place at {gap.below:.6g} ({gap.times:.0f} times the usual gap)"
@@ -160,7 +144,7 @@ def describe(gap: Gap | None, scores: Sequence[float], plain: Sequence[float]) -
 
 
 def too_few(number: str) -> str:
-    """Return the message for a search with too few places; `number` says how many, with a verb."""
+    """Return the message for a search with too few places; `found` says how many, with a verb."""
     return (
         "threshold auto compares places that do not overlap and score differently; it needs"
         f" {NEEDED}, and this search {number};\n"

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from patchsim.matches import listed_windows, swept_blocks
 from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.score_map import ScoreMap
 
-_PER_BLOCK = 4  # matches for which one block is looked at first
-_MANY = 5000  # matches from which on they are looked for block by block rather than best first
 Accepts = Callable[[int, int, int], bool]
 
 
@@ -74,7 +69,6 @@ class BestFirst:
         self._accepts = accepts
         self._windows, self._origins, self._overlap = windows, origins, overlap
         self._peaks: list[Peak] = []
-        self._ahead: deque[Peak] = deque()  # the next ones, which have suppressed windows already
         self._applied = [0] * len(windows)  # how many peaks have suppressed windows of a kernel
         # For each kernel: minus its upper bound, or minus the exact score of its best window after
         # the peaks that were applied; is exact; y and x in the image; its index.
@@ -98,14 +92,10 @@ class BestFirst:
         accepts = None if accepts_all else self._accepts
         lowest = -math.inf if lowest is None else lowest
         first, heap = len(self._peaks), self._heap
-        end = math.inf if most is None else first + most
         floor = lowest  # some window left has at least this score
         if most is None:
             self._take_all(lowest, accepts)
-        elif most >= _MANY and self._accepts is None:
-            self._look_ahead(most, lowest)
-        self._take_ahead(end, lowest)
-        while not self._ahead and heap and -heap[0][0] >= lowest and len(self._peaks) < end:
+        while heap and -heap[0][0] >= lowest and (most is None or len(self._peaks) - first < most):
             minus_score, is_exact, y, x, index = heap[0]
             top, left = self._origins[index]
             if is_exact and self._applied[index] == len(self._peaks):
@@ -159,38 +149,6 @@ class BestFirst:
             )
         self._peaks += [Peak(*peak) for peak in peaks]
         self._applied = [len(self._peaks)] * count
-
-    def _look_ahead(self, most: int, lowest: float) -> None:
-        """Find about so many of the next matches, if all kernels can be swept.
-
-        A sweep finds all from a score on. That is first the best one of fewer blocks than matches
-        are wanted, as a block may have several, and then of twice as many until these suffice. The
-        worst blocks, as those at a border, tell nothing of the matches of others.
-        """
-        count = len(self._windows)
-        maxima = [one for one in self._windows if isinstance(one, BlockMaxima) and one.can_sweep]
-        if len(maxima) != count or self._ahead:
-            return
-        for index in range(count):
-            self._apply_peaks(index)
-        bounds = np.concatenate([one.grid.upper_bounds.reshape(-1) for one in maxima])
-        bounds.sort()
-        wanted, floor = min(most, len(bounds)) // _PER_BLOCK, math.inf
-        while len(self._ahead) < most and floor > lowest and 0 < wanted <= len(bounds) // 2:
-            floor = max(lowest, bounds.item(-wanted))
-            peaks = swept_blocks.peaks_from(
-                maxima, self._origins, floor, overlap=self._overlap, accepts=None
-            )
-            self._ahead += [Peak(*peak) for peak in peaks]
-            wanted *= 2
-
-    def _take_ahead(self, end: float, lowest: float) -> None:
-        """Take the matches that were found ahead, up to so many in all and from a score on."""
-        if not self._ahead:
-            return
-        while self._ahead and len(self._peaks) < end and self._ahead[0].score >= lowest:
-            self._peaks.append(self._ahead.popleft())
-        self._applied = [len(self._peaks)] * len(self._windows)
 
     def _apply_peaks(self, index: int) -> None:
         """Suppress the windows of a kernel that overlap the matches since it was last asked."""

@@ -128,8 +128,6 @@ class PoseSelection(NamedTuple):
         How the threshold was found.
     rest : float or None
         The score of the best pose that is no match and overlaps none.
-    is_undecided : bool
-        The best pose may be a match, but ``auto`` has too few others to tell.
     """
 
     matches: list[Candidate]
@@ -137,7 +135,6 @@ class PoseSelection(NamedTuple):
     threshold: float | None
     message: str | None
     rest: float | None
-    is_undecided: bool = False
 
 
 def overlap(first: Candidate, second: Candidate) -> float:
@@ -181,16 +178,14 @@ def select(
     if isinstance(threshold, str):
         places = apart(candidates, overlap, most=auto_threshold.DISTINCT)
         scores = [place.score for place in places]
-        plain = [place.plain for place in places]
-        gap = auto_threshold.find_gap(scores, plain)
-        message = auto_threshold.describe(gap, scores, plain)
-        is_undecided = auto_threshold.is_undecided(scores, plain)
+        gap = auto_threshold.find_gap(scores, [place.plain for place in places])
+        message = auto_threshold.describe(gap, scores)
         lowest, count = (gap.threshold, gap.count) if gap else (None, 0)
         if accepts is not None:
             reaching = [place for place in places[:count] if accepts(place)]
             places, count = reaching + places[count:], len(reaching)
     else:
-        message, lowest, is_undecided = None, threshold, False
+        message, lowest = None, threshold
         floor = -math.inf if lowest is None else lowest
         if accepts is not None:
             candidates = [one for one in candidates if one.score < floor or accepts(one)]
@@ -202,7 +197,7 @@ def select(
     margins: list[float | None] = [None] * len(matches)
     if margin and rest is not None:
         margins = [match.score - rest for match in matches]
-    return PoseSelection(matches, margins, lowest, message, rest, is_undecided)
+    return PoseSelection(matches, margins, lowest, message, rest)
 
 
 def apart(

@@ -27,8 +27,6 @@ class Selection(NamedTuple):
         How the threshold was found.
     best_below : Peak or None
         The best window, where ``auto`` found no match.
-    is_undecided : bool
-        The best window may be a match, but ``auto`` has too few others to tell.
     """
 
     peaks: list[Peak]
@@ -36,7 +34,6 @@ class Selection(NamedTuple):
     threshold: float | None
     message: str | None
     best_below: Peak | None = None
-    is_undecided: bool = False
 
 
 def select(
@@ -89,10 +86,8 @@ def select(
             peaks = _places(best_first)
             scores = [peak.score for peak in peaks]
             plain_scores = [plain(i) for i in group]
-            plain_of = [plain_scores[peak.index] for peak in peaks]
-            gap = auto_threshold.find_gap(scores, plain_of)
-            message = auto_threshold.describe(gap, scores, plain_of)
-            is_undecided = auto_threshold.is_undecided(scores, plain_of)
+            gap = auto_threshold.find_gap(scores, [plain_scores[peak.index] for peak in peaks])
+            message = auto_threshold.describe(gap, scores)
             lowest = gap.threshold if gap else None
             count = gap.count if gap else 0
             if accepts is not None:
@@ -100,7 +95,7 @@ def select(
                 peaks, count = reaching + peaks[count:], len(reaching)
             matches = peaks[:count][:top]
         else:
-            message, lowest, is_undecided = None, threshold, False
+            message, lowest = None, threshold
             bounds = [one for one in (threshold, floor) if one is not None]
             matches = peaks = best_first.best(top, max(bounds, default=None))
         margins: list[float | None] = [None] * len(matches)
@@ -108,7 +103,7 @@ def select(
             margins = _margins(matches, peaks, best_first)
         below = _numbered(peaks[:1], group)[0] if peaks and not matches else None
         matches = _numbered(matches, group)
-        selected.append(Selection(matches, margins, lowest, message, below, is_undecided))
+        selected.append(Selection(matches, margins, lowest, message, below))
     return selected
 
 

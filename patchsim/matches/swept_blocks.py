@@ -32,8 +32,6 @@ def peaks_from(
 ) -> list[tuple[int, int, float, int]]:
     """Return y, x, score and index of the matches, best first, and suppress what overlaps them.
 
-    It may be called again for lower scores.
-
     Parameters
     ----------
     maxima : sequence of BlockMaxima

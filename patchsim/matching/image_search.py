@@ -169,7 +169,6 @@ class ImageSearch:
         if strict is not None:
             strict.jobs = [one.job for one in findings.scored]
         selections = select_matches.select(findings, options, scene, margin=margin, criteria=strict)
-        select_matches.check_decided(selections)
         self._tell(select_matches.explanations(selections, options, scene))
         self._tell(extensions.notices())
         self._tell(select_matches.grey_notices(mixed, selections, findings, scene))
@@ -231,14 +230,12 @@ class ImageSearch:
     def _found(
         self, search: Exhaustive | FittedWindows | Posed, scene: Scene, outputs: Outputs
     ) -> Found:
-        """Run the search, unless it is known to find nothing."""
-        hopeless: tuple[str, ...] = ()
-        if isinstance(search, Exhaustive):
-            hopeless = tuple(place_count.notices(search.jobs, scene, self.options))
-        if not hopeless or outputs.keeps_map:
-            return search.run(self.observer)
-        self._tell(hopeless)
-        return Found([])
+        """Run the search, unless it is known to have too few places."""
+        too_few: tuple[str, ...] = ()
+        if isinstance(search, Exhaustive) and not outputs.keeps_map:
+            too_few = tuple(place_count.notices(search.jobs, scene, self.options))
+        self._tell(too_few)
+        return Found([]) if too_few else search.run(self.observer)
 
     def _best_below(
         self,

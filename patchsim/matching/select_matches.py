@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchsim import metrics
-from patchsim.errors import UndecidedError, printable
+from patchsim.errors import printable
 from patchsim.matches import pose_selection
 from patchsim.matches.pose_selection import Candidate, PoseSelection
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_windows
-from patchsim.matching import nothing_found
 from patchsim.options import Options
 from patchsim.scene import advice
 from patchsim.scene.advice import Mixed
@@ -92,19 +91,6 @@ def _select_poses(
         )
         for group in groups
     ]
-
-
-def check_decided(selections: Sequence[Selection | PoseSelection]) -> None:
-    """Check that nothing was found because nothing is there.
-
-    Raises
-    ------
-    UndecidedError
-        If there is no match, and a kernel whose threshold ``auto`` could not find may have one.
-    """
-    undecided = [one.message for one in selections if one.is_undecided]
-    if undecided and not nothing_found.has_match(selections):
-        raise UndecidedError(undecided[0])
 
 
 def explanations(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from patchsim.checks import number
-from patchsim.errors import InputError, UndecidedError
+from patchsim.errors import InputError
 from patchsim.events import Observer, check_observer
 from patchsim.files import stamps
 from patchsim.matching.matcher import Matcher
@@ -125,7 +125,6 @@ def look_until(
     has_outputs = any(value is not None and value is not False for value in asked)
     last: Any = None
     report: Report | None = None
-    undecided: UndecidedError | None = None
     end = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() >= end
@@ -134,17 +133,12 @@ def look_until(
             return matcher.match(picture, observer=observer, **outputs)
         if picture is not None:
             watcher = _Plans(observer) if report is None else None
-            try:
-                last, report, undecided = picture, matcher.match(picture, observer=watcher), None
-            except UndecidedError as error:  # neither there for sure nor gone
-                undecided = error
-            if undecided is None and bool(report) != gone:
+            last, report = picture, matcher.match(picture, observer=watcher)
+            if bool(report) != gone:
                 break
         if is_last:
             break
         time.sleep(max(0.0, min(pause, end - time.monotonic())))
-    if undecided is not None:
-        raise undecided
     if report is None:
         raise (file and file.error) or InputError(
             f"there was no picture within {seconds:g} s; wait longer, or see what is grabbed"

@@ -211,17 +211,21 @@ class _Decoding(threading.Thread):
         self._target = vips.TargetCustom()
         self._target.on_write(self._written)
         self._is_left = False
+        self._has_ended = threading.Event()
         self._error: Exception | None = None
 
     def finish(self) -> None:
         """Decode to the end, and raise the error of libvips or of the file, if there is one."""
         self.start()
         try:
-            while self.is_alive():
-                self.join(_PAUSE)  # on some systems no signal ends a wait without a time
+            while not self._has_ended.wait(_PAUSE):
+                pass  # on some systems no signal ends a wait without a time
         finally:
             self._is_left = True
-            self.join()
+            self._has_ended.wait()
+            self.join()  # not alone: after a wait that a signal ended, another may not wait at all
+            # The target has this thread, which would keep the temporary file until a collection.
+            del self._target, self._image
         if self._error is not None:
             raise self._error
 
@@ -230,6 +234,8 @@ class _Decoding(threading.Thread):
             self._image.rawsave_target(self._target)
         except Exception as error:  # of any type: `finish` raises it
             self._error = self._error or error
+        finally:
+            self._has_ended.set()
 
     def _written(self, content: memoryview) -> int:
         """Take pixels; return how many bytes were written, or -1 to end the decoding."""
@@ -237,7 +243,7 @@ class _Decoding(threading.Thread):
             return -1
         try:
             self._source.write(content)
-        except OSError as error:
+        except Exception as error:  # of any type: `finish` raises it, and libvips cannot
             self._error = error
             return -1
         return len(content)

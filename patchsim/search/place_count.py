@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from patchsim.errors import InputError
 from patchsim.matches.auto_threshold import NEEDED, too_few
 from patchsim.options import AUTO, Options
 from patchsim.scene import flatness
@@ -14,25 +13,19 @@ from patchsim.search.jobs import Job
 
 
 def notices(jobs: Sequence[Job], scene: Scene, options: Options) -> Iterator[str]:
-    """Yield a notice if the threshold ``auto`` cannot find a match, as all places score the same.
+    """Yield a notice if the threshold ``auto`` cannot have enough places of different scores.
 
-    Raises
-    ------
-    InputError
-        If there are too few places for it, whatever they score. There may be enough if there are
-        of one kernel, where each has matches of its own.
+    There may be enough if there are of one kernel, where each has matches of its own.
     """
     if options.threshold != AUTO:
         return
-    if _is_flat(scene):
-        yield "threshold auto: no place stands out, because all score the same"
-        return
     counts = [0] * scene.given
+    is_flat = _is_flat(scene)
     for job in jobs:
-        counts[job.number % scene.given] += _most_apart(job, options.overlap)
+        counts[job.number % scene.given] += 1 if is_flat else _most_apart(job, options.overlap)
     most = max(counts) if options.per_kernel else sum(counts)
     if most < NEEDED:
-        raise InputError(too_few(f"has {most} at most"))
+        yield too_few(f"has {most} at most")
 
 
 def _is_flat(scene: Scene) -> bool:

@@ -237,3 +237,13 @@ def test_images_are_freed_with_their_report(options, rng):
             assert is_there() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_a_kernel_of_usual_size_stays_prepared_for_the_next_array(metric, channels, rng):
+    image = rng.integers(0, 256, (700, 720, channels), np.uint8)
+    matcher = Matcher(image[100:196, 200:296].copy(), metric=metric, engine="fft", threads=1)
+    for _ in range(2):
+        matcher.match(image)
+    assert matcher._before is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import tempfile
 import threading
 import time
@@ -142,14 +143,43 @@ def test_an_interrupt_ends_the_decoding(save, rng):
         (decoding,) = (one for one in threading.enumerate() if one.name == "patchsim_decoding")
         while not decoding._is_left:
             time.sleep(0.01)
+        time.sleep(0.5)  # during which nobody must go on
+        pieces.append("ended")
 
     with (
         mock.patch.object(spool.SpooledSource, "write", write),
         pytest.raises(KeyboardInterrupt),
     ):
         opened(path)
-    assert len(pieces) == 1
+    assert pieces[1:] == ["ended"]
     assert pieces[0] < 2000 * 310 * 3
+
+
+def test_a_fault_while_pixels_are_taken_is_told_as_it_is(pixels, save):
+    with (
+        mock.patch.object(spool.SpooledSource, "write", side_effect=MemoryError("no more")),
+        pytest.raises(InputError, match="does not fit into memory when decoded"),
+    ):
+        opened(save("a.png", pixels))
+
+
+def test_the_temporary_file_goes_with_its_picture(pixels, save):
+    path, files, made = save("a.png", pixels), [], tempfile.TemporaryFile
+
+    def file(**options):
+        files.append(made(**options))
+        return files[0]
+
+    gc.collect()
+    gc.disable()  # which would free cycles
+    try:
+        with mock.patch.object(tempfile, "TemporaryFile", file):
+            picture = opened(path)
+        assert [one.closed for one in files] == [False]
+        del picture
+        assert files[0].closed
+    finally:
+        gc.enable()
 
 
 def test_without_libvips_a_line_names_the_package(pixels, save):

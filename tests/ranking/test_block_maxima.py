@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import oracle
 import pytest
@@ -118,39 +116,6 @@ def test_blocks_that_are_swept_have_the_matches_of_sorting_everything(data):
         assert left == [None] * count
     else:
         assert all(place is None or place[2] < threshold for place in left)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.data())
-def test_many_matches_are_found_ahead_as_sorting_everything_does(data):
-    """Whatever number is asked for at a time, and from whatever score on."""
-    stride = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)), "stride")
-    shape = data.draw(st.tuples(st.integers(1, 200), st.integers(1, 150)), "shape")
-    count = data.draw(st.integers(1, 2), "kernels")
-    sizes = [data.draw(st.tuples(st.integers(14, 90), st.integers(14, 90))) for _ in range(count)]
-    levels = data.draw(st.sampled_from([3, 40, 10**6]), "levels")
-    error = data.draw(st.sampled_from([0.0, 0.01]), "error")
-    lowest = st.sampled_from([None, 0.5, 0.9, 0.97])
-    asked = data.draw(st.lists(st.tuples(st.integers(1, 40), lowest), min_size=1, max_size=4))
-    random = np.random.default_rng(data.draw(st.integers(0, 1000), "seed"))
-    cache = BlockCache(BlockCache.estimate_bytes(data.draw(st.sampled_from([1, 9]))), users=count)
-    maps = [random.integers(0, levels, shape) / levels for _ in sizes]
-    several = [
-        known_maxima(one, s, stride, error, random, cache)
-        for one, s in zip(maps, sizes, strict=True)
-    ]
-    most = sum(number for number, _ in asked) + 1
-    wanted = oracle.best_matches(maps, sizes, stride, most, None, 0.3)
-    best_first = nms.BestFirst(several, [(0, 0)] * count, overlap=0.3)
-    with mock.patch.multiple(nms, _MANY=2, _PER_BLOCK=data.draw(st.sampled_from([1, 4]))):
-        for number, floor in [*asked, (1, None)]:  # margins ask for one, whatever it scores
-            reaching = [one for one in wanted[:number] if floor is None or one[4] >= floor]
-            assert in_order(best_first.best(number, floor), sizes) == reaching
-            wanted = wanted[len(reaching) :]
-
-
-def in_order(peaks, sizes):
-    return [(p.x, p.y, *sizes[p.index][::-1], p.score, p.index) for p in peaks]
 
 
 def known_maxima(scores, size, stride, error, random, cache):

@@ -20,6 +20,7 @@ from patchsim.engines.common import kernel_parts, lowrank
 from patchsim.engines.common.fused_costs import (
     FORMATS,
     at_once,
+    can_keep_double_spectra,
     cut_of,
     cut_of_tile,
     planes_of,
@@ -185,8 +186,9 @@ class _Together:
         self._cut = _UNCUT if is_direct else cut_of(problem)
         self._spectra = {self._cut: self._transformed(self._cut, np.float32)}
         # A lone kernel's transforms in float64, which tiles of little contrast take, by cut: made
-        # for the second such tile.
+        # for the second such tile, if they are small.
         self._double_spectra: dict[kernel_parts.Cut, NDArray[np.float64] | None] = {}
+        self._can_keep_doubles = can_keep_double_spectra(problem)
         self._latest: tuple[tuple[int, int], kernel_parts.Cut] | None = None
 
     def _transformed(self, cut: kernel_parts.Cut, dtype: type[Value]) -> NDArray[Value]:
@@ -268,7 +270,7 @@ class _Together:
             **self._arguments,
             **cut.arguments,
         )
-        if repeated and problem.kernel_count == 1 and cut not in self._double_spectra:
+        if repeated and self._can_keep_doubles and cut not in self._double_spectra:
             self._double_spectra = {cut: None}
         return [
             Bounds(scores[i], float(errors[i].max()), blocks=BlockBounds(maxima[i], errors[i]))

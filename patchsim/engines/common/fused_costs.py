@@ -61,6 +61,8 @@ _PRODUCT_SHARE = 0.8
 # The most bytes of maps and products of kernels that are scored at once: half of the kernels share
 # almost as much.
 _AT_ONCE_BYTES = 64 << 20
+# A kernel's transforms in float64 are kept up to so many bytes, a fourth of what a `Matcher` keeps.
+_MOST_DOUBLE_BYTES = 4 << 20
 
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
@@ -201,7 +203,7 @@ def working_bytes(problem: Problem, rows: int, cols: int, *, is_direct: bool = F
     )
     score_bytes = 4 * together * rows * cols
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem, is_direct=is_direct)
-    if may_repeat and problem.kernel_count > 1:  # the transform of a lone kernel is kept with it
+    if may_repeat and not can_keep_double_spectra(problem):
         scratch += 8 * cut_of(problem).kernel_values * problem.kernel[2]
     # Before, while a kernel is prepared, its values and what they are made of.
     preparing = 2 * 8 * term_count(problem) * problem.taps
@@ -260,8 +262,18 @@ def _can_repeat(problem: Problem) -> bool:
     return problem.metric != "ssd" or kernel_parts.error_limit(problem) < _SSD_ERROR
 
 
+def can_keep_double_spectra(problem: Problem) -> bool:
+    """Return whether a kernel's transforms in float64 are kept once tiles needed them.
+
+    Larger ones would leave a `Matcher` no room to keep the kernel itself.
+    """
+    if problem.kernel_count > 1 or not _can_repeat(problem):
+        return False
+    return 8 * cut_of(problem).kernel_values * problem.kernel[2] <= _MOST_DOUBLE_BYTES
+
+
 def kernel_bytes(problem: Problem, *, is_direct: bool = False) -> int:
     """Return the bytes of a prepared kernel: its transforms and its values as float64."""
     values = 0 if is_direct else cut_of(problem).kernel_values
-    item = 12 if problem.kernel_count == 1 and _can_repeat(problem) else 4  # in float64, too
+    item = 12 if can_keep_double_spectra(problem) else 4  # in float64, too
     return term_count(problem) * (item * problem.kernel[2] * values + 8 * problem.taps)
