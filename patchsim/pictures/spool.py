@@ -218,8 +218,8 @@ class _Decoding(threading.Thread):
         """Decode to the end, and raise the error of libvips or of the file, if there is one."""
         self.start()
         try:
-            while not self._has_ended.wait(_PAUSE):
-                pass  # on some systems no signal ends a wait without a time
+            while not self._has_ended.is_set():  # on some systems no signal ends a longer wait
+                self._has_ended.wait(_PAUSE)
         finally:
             self._is_left = True
             self._has_ended.wait()
