@@ -235,7 +235,7 @@ def searched(
                 result, texts = waiting.pop(following)
                 following += 1
                 source.done(1)
-                _tell(texts, told)
+                _tell(texts, told.of(result.image))
                 yield result
         if source.error is not None:
             raise source.error
@@ -246,9 +246,8 @@ def searched(
 
 def _tell(texts: list[tuple[Any, ...]], told: Told) -> None:
     """Pass on what was told of a picture."""
-    of_picture = told.of_one()
     for method, *arguments in texts:
-        getattr(of_picture, method)(*arguments)
+        getattr(told, method)(*arguments)
 
 
 def _with_display(result: ScanResult, request: Request) -> ScanResult:

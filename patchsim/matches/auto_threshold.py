@@ -27,6 +27,9 @@ FEWEST, MOST = 8, 24
 NEEDED = FEWEST + 2
 # The distinct scores that are compared, and the places that may be taken until there are as many.
 DISTINCT, PLACES = 96, 1024
+_TOO_FEW = (
+    f"threshold auto compares places that do not overlap and score differently; it needs {NEEDED}"
+)
 # How far a match must be on the way from a window of the kernel's mean alone, at 0, to an identical
 # one, at 1: a skill score (A. H. Murphy, Mon. Wea. Rev. 116, 1988).
 SKILL = 0.3
@@ -144,9 +147,13 @@ def describe(gap: Gap | None, scores: Sequence[float]) -> str:
 
 
 def too_few(number: str) -> str:
-    """Return the message for a search with too few places; `found` says how many, with a verb."""
+    """Return the message for a search with too few places; `number` says how many, with a verb."""
     return (
-        "threshold auto compares places that do not overlap and score differently; it needs"
-        f" {NEEDED}, and this search {number};\n"
+        f"{_TOO_FEW}, and this search {number};\n"
         "give a number, like --threshold 0.9 (threshold=0.9)"
     )
+
+
+def is_too_few(message: str) -> bool:
+    """Return whether a message is one of `too_few`, perhaps behind a name."""
+    return _TOO_FEW in message

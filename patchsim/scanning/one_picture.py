@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from patchsim.errors import InputError, MachineError, PatchsimError
+from patchsim.errors import InputError, MachineError, PatchsimError, printable
 from patchsim.events import Observer
+from patchsim.matches.auto_threshold import is_too_few
 from patchsim.matching.matcher import Matcher
 from patchsim.scanning.records import ScanResult
 from patchsim.scanning.requests import Request
@@ -35,23 +36,31 @@ class PicturesElsewhere(Protocol):
 
 
 class Told(Observer):
-    """Passes on what is known of pictures before they are searched; the results say the rest."""
+    """Passes on what is known of a picture before it is searched; the result says the rest.
+
+    That the threshold ``auto`` cannot decide is no part of the result. It is passed on at any time,
+    with the name of the picture.
+    """
 
     def __init__(
         self,
         tell: Callable[[str], None],
         tell_plan: Callable[[Plan, Sequence[str]], None],
         tell_swept: Callable[[str], None],
+        image: str = "",
     ) -> None:
         self._tell, self._tell_plan, self._tell_swept = tell, tell_plan, tell_swept
+        self._image = image
         self._has_begun = False
 
-    def of_one(self) -> Told:
-        """Return one for the next picture."""
-        return Told(self._tell, self._tell_plan, self._tell_swept)
+    def of(self, image: str) -> Told:
+        """Return one for the picture of this name."""
+        return Told(self._tell, self._tell_plan, self._tell_swept, image)
 
     def notice(self, text: str) -> None:
-        if not self._has_begun:
+        if is_too_few(text):
+            self._tell(f"{printable(self._image)}: {text}")
+        elif not self._has_begun:
             self._tell(text)
 
     def planned(self, plan: Plan, kernels: Sequence[str]) -> None:

@@ -76,6 +76,7 @@ class Scanner:
         held = min(self.matcher.nbytes, memory - 1)
         self._memory = held + max(1, (memory - held) // self._parallel)
         self._observer = check_observer(observer)
+        self._all_told = Told(self._tell, self._tell_plan, self._tell_swept)
         self._told: set[str] = set()
         self._lock = threading.Lock()  # of what is counted
         self._telling = threading.RLock()  # an observer is told one thing after the other
@@ -86,8 +87,9 @@ class Scanner:
         for text in extensions.notices():
             self._tell(text)
         if self._cluster is not None:
-            told = Told(self._tell, self._tell_plan, self._tell_swept)
-            return self._cluster.searched(self.matcher, todo, memory=self._own_memory, told=told)
+            return self._cluster.searched(
+                self.matcher, todo, memory=self._own_memory, told=self._all_told
+            )
         return pipeline.as_they_come(self._search, self._counted(todo), self._parallel)
 
     def page(
@@ -116,7 +118,7 @@ class Scanner:
     def _search(self, request: Request) -> ScanResult:
         """Search a picture; a picture that waits alone gets all threads."""
         threads = max(1, self._threads // max(1, min(self._waiting, self._parallel)))
-        told = Told(self._tell, self._tell_plan, self._tell_swept)
+        told = self._all_told.of(request.name)
         try:
             return search(self.matcher, request, told, threads=threads, memory=self._memory)
         finally:

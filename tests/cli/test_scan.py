@@ -202,6 +202,24 @@ def test_notices_are_told_once(run, save):
     assert err.count("flat.png") == 1
 
 
+@pytest.mark.parametrize("words", [(), ("--cluster", "local:1")])
+def test_pictures_that_leave_threshold_auto_undecided_are_named(words, run, save, rng):
+    """Sizes tell it of small.png before the search, and scores of tiled.png behind it."""
+    if words:
+        pytest.importorskip("distributed")
+    tile = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    save("tiled.png", np.tile(tile, (10, 10, 1)))
+    save("small.png", np.tile(tile, (2, 2, 1)))
+    save("kernel.png", tile)
+    save("other.png", rng.integers(0, 256, (150, 150, 3), dtype=np.uint8))
+    pictures = ("tiled.png", "small.png", "other.png")
+    code, _, err = run("scan", *pictures, "-k", "kernel.png", "--threshold", "auto", *words)
+    assert code == 1
+    told = {line.split(": ")[1] for line in err.splitlines()[::2]}
+    assert told == {"tiled.png", "small.png"}
+    assert err.count("threshold auto compares places") == err.count("give a number") == 2
+
+
 def test_a_coprocess_answers_each_line_before_the_next(drawn):
     words = ("scan", "-", *ASK, "--format", "jsonl")
     with patchsim(*words, cwd=drawn, stdin=subprocess.PIPE) as process:
