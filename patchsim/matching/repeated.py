@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from patchsim import engines, metrics
-from patchsim.engines import Bounds, Finder, MapEngine, TileScorer
+from patchsim.engines import Bounds, MapEngine, TileScorer
 from patchsim.geometry.tiles import Tile
-from patchsim.matching import assemble, nothing_found, select_matches
+from patchsim.matching import assemble, nothing_found, select_matches, ways
 from patchsim.matching.best_alone import BestAlone
-from patchsim.metrics import ExactKernel, Kernel
+from patchsim.matching.ways import Directly, Soonest
+from patchsim.metrics import ExactKernel
 from patchsim.options import Options
 from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
@@ -32,6 +35,7 @@ from patchsim.search.prepared import KeptKernels, PreparedKernels
 from patchsim.search.stores import OPEN_BYTES, StoreMaker
 
 if TYPE_CHECKING:
+    from patchsim.matching.ways import SearchArray
     from patchsim.pictures.reader import Source
     from patchsim.planning.planner import Plan
     from patchsim.ranking.contract import Windows
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
     from patchsim.types import Pixels
 
 _TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
-_LONGEST_PAUSE = 63  # images for which a finder that gave up is left out
 _MOST_AT_ONCE = 1 << 18  # windows of a map whose sums stay in the cache until they are scores
 _NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
 
@@ -84,7 +87,7 @@ class Repeated(NamedTuple):
     kept : KeptKernels
     scorer : TileScorer or None
         Scores all windows of the map, if a plan has one tile.
-    soonest : (_Soonest, BestAlone) or None
+    soonest : (Soonest, BestAlone) or None
         What finds the best window without a map, if that is all that is asked for, and reports it.
     exact : ExactKernel
     alone : BestAlone or None
@@ -92,6 +95,8 @@ class Repeated(NamedTuple):
     can_have_offset : bool
         The kernel varies so little that it depends on an image whether both are compared less an
         offset.
+    directly : Directly or None
+        The search for images that a plan by bounds is left out for, if the plan is one.
     """
 
     kind: Kind
@@ -102,10 +107,11 @@ class Repeated(NamedTuple):
     outputs: Outputs
     kept: KeptKernels
     scorer: TileScorer | None
-    soonest: tuple[_Soonest, BestAlone] | None
+    soonest: tuple[Soonest, BestAlone] | None
     exact: ExactKernel
     alone: BestAlone | None
     can_have_offset: bool
+    directly: Directly | None
 
     @classmethod
     def of(
@@ -158,15 +164,7 @@ class Repeated(NamedTuple):
         if not all(_is_in_range(one, options) for one in (pixels, kernel.pixels)):
             return None
         alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
-        engine = engines.load(plan.engine)
-        is_one_tile = False
-        if engines.has_map(engine):
-            kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
-            if not kept.has_room(kernel_bytes, plan.memory):
-                return None
-            is_one_tile = _is_one_tile(engine, plan, is_alone=alone is not None)
-        prepared = PreparedKernels(kept)
-        return cls(
+        made = cls(
             kind=kind,
             options=options,
             kernels=kernels,
@@ -174,12 +172,35 @@ class Repeated(NamedTuple):
             job=replace(job, pixels=_NO_PIXELS),
             outputs=outputs,
             kept=kept,
-            scorer=prepared.alone(plan, job.kernel) if is_one_tile else None,
-            soonest=_soonest(plan, job.kernel, alone, pixels),
-            exact=prepared.exact_score(plan, job.kernel),
+            scorer=None,
+            soonest=ways.soonest(plan, job.kernel, alone, pixels),
+            exact=PreparedKernels(kept).exact_score(plan, job.kernel),
             alone=alone,
             can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
-        )
+            directly=None,
+        )._by(plan)
+        # Bounds tell how close the best window came to a threshold, scores tell it more exactly.
+        direct_plan = ways.direct_plan(plan) if options.threshold is None else None
+        if made is None or direct_plan is None:
+            return made
+        return made._replace(directly=Directly(partial(made._search_by, direct_plan)))
+
+    def _search_by(self, plan: Plan) -> SearchArray | None:
+        """Return `search` by a plan alone, or None if the kernel takes too much memory."""
+        made = self._replace(soonest=None)._by(plan)
+        return made and made.search
+
+    def _by(self, plan: Plan) -> Repeated | None:
+        """Return the same by a plan, or None if the kernel takes too much memory to be kept."""
+        scorer, engine = None, engines.load(plan.engine)
+        if engines.has_map(engine):
+            kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
+            if not self.kept.has_room(kernel_bytes, plan.memory):
+                return None
+            if _is_one_tile(engine, plan, is_alone=self.alone is not None):
+                scorer = PreparedKernels(self.kept).alone(plan, self.job.kernel)
+        alone = self.alone and self.alone.with_plan(plan)
+        return self._replace(job=replace(self.job, plan=plan), scorer=scorer, alone=alone)
 
     def search(self, image: Source, started: float) -> Report | None:
         """Return the report of an image of the kind, or None if it takes a search of its own.
@@ -191,6 +212,8 @@ class Repeated(NamedTuple):
             When the search began, in seconds of `time.perf_counter`.
         """
         assert isinstance(image, np.ndarray), "it is of the kind"
+        if self.directly is not None and (search := self.directly.for_next()) is not None:
+            return search(image, started)
         options, scene = self.options, self.scene
         picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
         if self._is_special(picture):
@@ -209,12 +232,14 @@ class Repeated(NamedTuple):
         windows = self._windows(picture.pixels, bounds)
         if self.alone is not None:
             best = windows.best(-math.inf)
+            self._tell_of(windows, started)
             if best is not None:
                 return self.alone.report(best, windows.error, windows.map, image, started)
         findings = Found([Scored(self.job, windows)])
         margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
         selections = select_matches.select(findings, options, scene, margin=margin)
         below = nothing_found.best_below(findings, selections, scene, options)
+        self._tell_of(windows, started)
         notices = (
             *select_matches.explanations(selections, options, scene),
             *nothing_found.reason(findings, selections, scene, options, below),
@@ -235,6 +260,11 @@ class Repeated(NamedTuple):
             display=ImageDisplay(image),
             started=started,
         )
+
+    def _tell_of(self, searched: Windows, started: float) -> None:
+        """Tell of a search by bounds, if that is the plan's, how it was done."""
+        if self.directly is not None:
+            self.directly.tell(searched, time.perf_counter() - started)
 
     def _is_special(self, image: Picture) -> bool:
         """Return whether the values of an image are refused, told of or made others."""
@@ -266,27 +296,6 @@ class Repeated(NamedTuple):
         return store
 
 
-class _Soonest:
-    """A finder that is left out for some images after one in which it gave up.
-
-    Images that follow each other are often alike, and what it does before it gives up is lost.
-    """
-
-    def __init__(self, finder: Finder) -> None:
-        self._finder = finder
-        self._pause = self._left_out = 0
-
-    def best_of(self, pixels: Pixels) -> tuple[int, int, float] | None:
-        """Return y, x and score of the best window, or None if another way is to find it."""
-        if self._left_out > 0:
-            self._left_out -= 1
-            return None
-        best = self._finder(pixels)
-        self._pause = 0 if best is not None else min(2 * self._pause + 1, _LONGEST_PAUSE)
-        self._left_out = self._pause
-        return best
-
-
 def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
     """Return whether one call of an engine scores a map, and its scores tell the best window."""
     problem = plan.problem
@@ -304,29 +313,6 @@ def _can_be_one_tile(plan: Plan) -> bool:
     if plan.parallel > 1 or math.prod(shape) > _MOST_AT_ONCE:
         return False
     return plan.resident + candidates.working_bytes(plan.chosen, shape, 1) <= plan.memory
-
-
-def _soonest(
-    plan: Plan, kernel: Kernel, alone: BestAlone | None, image: Pixels
-) -> tuple[_Soonest, BestAlone] | None:
-    """Return what finds the best window soonest, if memory suffices, and what reports it.
-
-    That may be another engine than the plan's: its time for one picture has a part that a finder
-    does not take.
-    """
-    if alone is None or alone.keeps_map:
-        return None
-    for candidate in plan.candidates:
-        engine, problem = engines.load(candidate.engine), candidate.problem
-        if candidate.refusal is not None or not engines.is_search(engine):
-            continue
-        directly = plan if plan.engine != candidate.engine else plan.direct_plan
-        seconds = math.inf if directly is None else directly.seconds_of(*problem.map_shape)
-        finder = engine.finder(kernel, problem, seconds, image)
-        if finder is not None and plan.resident + finder.working_bytes <= plan.memory:
-            bounding = replace(plan, chosen=candidate, direct_plan=directly)
-            return _Soonest(finder), alone.with_plan(bounding)
-    return None
 
 
 def _is_in_range(pixels: Pixels, options: Options) -> bool:

@@ -1,0 +1,151 @@
+"""Quick ways to search an array like the one before, left out for some images where they gave up.
+
+A search by bounds takes a fraction of the time of a direct one where they exclude most windows.
+Where they do not, as for many kernels that are not in the picture, it gives up, and what it did
+until then is lost. Images that follow each other are often alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from patchsim import engines
+from patchsim.engines import Finder
+from patchsim.planning import batching
+from patchsim.planning.planner import NoRoomError
+
+if TYPE_CHECKING:
+    from patchsim.matching.best_alone import BestAlone
+    from patchsim.metrics import Kernel
+    from patchsim.output.report import Report
+    from patchsim.pictures.reader import Source
+    from patchsim.planning.planner import Plan
+    from patchsim.ranking.contract import Windows
+    from patchsim.types import Pixels
+
+    # The search of an array that began at some second of `time.perf_counter`; None if the array
+    # takes a search of its own.
+    SearchArray = Callable[[Source, float], Report | None]
+
+_LONGEST_PAUSE = 63  # images for which a way that gave up is left out
+
+
+class Pause:
+    """Leaves a way out for 1, 3, 7 ... images, as long as it gives up whenever it is taken."""
+
+    def __init__(self) -> None:
+        self._length = self._left_out = 0
+
+    def is_over(self) -> bool:
+        """Return whether the way is taken for the next image, or count it as left out."""
+        if self._left_out > 0:
+            self._left_out -= 1
+            return False
+        return True
+
+    def tell(self, *, gave_up: bool) -> None:
+        """Tell whether the way gave up in an image for which it was taken."""
+        self._length = min(2 * self._length + 1, _LONGEST_PAUSE) if gave_up else 0
+        self._left_out = self._length
+
+
+class Directly:
+    """The direct search, in place of one by bounds while that pauses.
+
+    A search by bounds gave up if it left windows to the direct one and took longer than that.
+
+    Parameters
+    ----------
+    make : () -> SearchArray or None
+        Called once the direct search is needed.
+    """
+
+    def __init__(self, make: Callable[[], SearchArray | None]) -> None:
+        self._pause, self._make = Pause(), make
+        self._seconds = 0.0  # the least that a direct search took, once there was one
+
+    @cached_property
+    def _search(self) -> SearchArray | None:
+        return self._make()
+
+    def for_next(self) -> SearchArray | None:
+        """Return the direct search if the one by bounds is left out for the next image."""
+        return None if self._pause.is_over() or self._search is None else self._timed
+
+    def _timed(self, image: Source, started: float) -> Report | None:
+        assert self._search is not None, "for_next says so"
+        begun = time.perf_counter()
+        report = self._search(image, started)
+        seconds = time.perf_counter() - begun
+        self._seconds = min(self._seconds or seconds, seconds)
+        return report
+
+    def tell(self, searched: Windows, seconds: float) -> None:
+        """Tell of the windows that a search by bounds has found, and how long it took."""
+        self._pause.tell(gave_up=searched.blocks_evaluated > 0 and seconds > self._seconds)
+
+
+class Soonest:
+    """A finder with a pause after images in which it gave up."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder, self._pause = finder, Pause()
+
+    def best_of(self, pixels: Pixels) -> tuple[int, int, float] | None:
+        """Return y, x and score of the best window, or None if another way is to find it."""
+        if not self._pause.is_over():
+            return None
+        best = self._finder(pixels)
+        self._pause.tell(gave_up=best is None)
+        return best
+
+
+def soonest(
+    plan: Plan, kernel: Kernel, alone: BestAlone | None, image: Pixels
+) -> tuple[Soonest, BestAlone] | None:
+    """Return what finds the best window soonest, if memory suffices, and what reports it.
+
+    That may be another engine than the plan's: its time for one picture has a part that a finder
+    does not take.
+    """
+    if alone is None or alone.keeps_map:
+        return None
+    for candidate in plan.candidates:
+        engine, problem = engines.load(candidate.engine), candidate.problem
+        if candidate.refusal is not None or not engines.is_search(engine):
+            continue
+        directly = plan if plan.engine != candidate.engine else plan.direct_plan
+        seconds = math.inf if directly is None else directly.seconds_of(*problem.map_shape)
+        finder = engine.finder(kernel, problem, seconds, image)
+        if finder is not None and plan.resident + finder.working_bytes <= plan.memory:
+            bounding = replace(plan, chosen=candidate, direct_plan=directly)
+            return Soonest(finder), alone.with_plan(bounding)
+    return None
+
+
+def direct_plan(plan: Plan) -> Plan | None:
+    """Return the plan of the fastest engine with a map, if the plan's has none and may give up."""
+    able = [
+        candidate
+        for candidate in plan.candidates
+        if candidate.refusal is None and engines.load(candidate.engine).HAS_MAP
+    ]
+    if engines.load(plan.engine).HAS_MAP or not able:
+        return None
+    fastest = min(able, key=lambda candidate: candidate.seconds)
+    try:
+        (group,) = batching.make(
+            [fastest.problem],
+            engine=fastest.engine,
+            device=fastest.problem.device,
+            memory=plan.memory,
+            resident=plan.resident,
+        )
+    except NoRoomError:
+        return None
+    return group.plans[0]

@@ -1,0 +1,97 @@
+"""Ways of searching that are left out for some images after one in which they gave up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from patchsim import Matcher, match
+from patchsim.engines import pruned
+from patchsim.matching import ways
+from patchsim.matching.ways import Directly
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Have a clock that stands still until it is moved."""
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(ways.time, "perf_counter", lambda: now.seconds)
+    return now
+
+
+def searches(clock, *, bounds_take, blocks, directly_takes=1.0, images=40):
+    """Return the numbers of the images that were searched by bounds."""
+
+    def directly(_image, _started):
+        clock.seconds += directly_takes
+
+    by_bounds, either = [], Directly(lambda: directly)
+    for number in range(images):
+        search = either.for_next()
+        if search is not None:
+            search(None, clock.seconds)
+        else:
+            by_bounds.append(number)
+            either.tell(SimpleNamespace(blocks_evaluated=blocks), bounds_take)
+    return by_bounds
+
+
+def test_bounds_that_take_longer_than_direct_sums_are_left_out_ever_longer(clock):
+    assert searches(clock, bounds_take=1.1, blocks=3) == [0, 2, 6, 14, 30]
+
+
+def test_bounds_that_are_quicker_although_they_leave_some_blocks_are_tried_once(clock):
+    assert searches(clock, bounds_take=0.9, blocks=3) == [0, *range(2, 40)]
+
+
+def test_bounds_that_leave_nothing_are_never_left_out(clock):
+    assert searches(clock, bounds_take=9.0, blocks=0) == [*range(40)]
+
+
+@pytest.mark.parametrize("made", [None, lambda _image, _started: None])
+def test_a_direct_search_that_cannot_be_leaves_the_image_to_bounds(made):
+    either = Directly(lambda: made)
+    either.tell(SimpleNamespace(blocks_evaluated=1), 1.0)
+    search = either.for_next()
+    assert search is None if made is None else search(None, 0.0) is None
+
+
+GAVE_UP = SimpleNamespace(blocks_evaluated=1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"top": 1, "margin": False}, {"top": 3}, {"threshold": 0.9, "top": 2}]
+)
+@pytest.mark.parametrize(
+    ("dtype", "metric"),
+    [(np.uint8, "sad"), (np.uint8, "ssd"), (np.uint16, "sad"), (np.float32, "sad")],
+)
+def test_images_searched_directly_have_the_matches_of_a_search_by_bounds(
+    dtype, metric, options, astronaut, monkeypatch
+):
+    tell = Directly.tell
+    monkeypatch.setattr(Directly, "tell", lambda self, _found, _s: tell(self, GAVE_UP, math.inf))
+    monkeypatch.setattr(pruned, "finder", lambda *_: None)
+    shade = dtype(1 / 255) if dtype is np.float32 else dtype(np.iinfo(dtype).max // 255)
+    images = [astronaut[top:, top:][:400, :400].astype(dtype) * shade for top in range(0, 100, 9)]
+    kernel = images[5][100:164, 100:164].copy()
+    kernel[20:50] = kernel[20:50][::-1]  # so that it is in no image
+    # Without a limit the plans change with what other processes leave of the memory.
+    given = {**options, "metric": metric, "memory": 10**9, "threads": 1}
+    matcher = Matcher(kernel, **given)
+    by_bounds = []
+    for number, image in enumerate(images):
+        found = matcher.match(image)
+        own = match(image, kernel, **given)
+        same = [replace(one, seconds=0.0, plans=(), kernels=()) for one in (found, own)]
+        assert same[0] == same[1]
+        assert own.plans[0].engine == "pruned"
+        if found.plans[0].engine == "pruned":
+            by_bounds.append(number)
+    # The third is the first that is searched like the one before. How close the best window came
+    # to a threshold is told by bounds, and so by all images.
+    assert by_bounds == ([0, 1, 2, 4, 8] if "threshold" not in options else [*range(12)])
