@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import io
 import json
@@ -257,6 +258,28 @@ def test_openblas_has_one_thread_unless_the_user_wants_more(given, seen):
         capture_output=True, text=True, env={**plain, **given}, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == seen
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_info"),
+    reason="malloc of glibc",
+)
+@pytest.mark.parametrize(("given", "seen"), [({}, [1]), ({"MALLOC_ARENA_MAX": "3"}, [2, 3])])
+def test_malloc_has_one_heap_unless_the_user_wants_more(given, seen):
+    """The library itself counts its heaps, behind a search by windows in four threads."""
+    code = (
+        "import ctypes; from patchsim.cli import console; from patchsim.cli.app import app\n"
+        "words = ['match', 'big.png', 'face.png', '--quiet', '--no-heatmap', '--threads', '4']\n"
+        "assert console.run(app, [*words, '--max-pixels', '2000', '--memory', '200MB']) == 0\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.fopen.restype = ctypes.c_void_p\n"
+        "out = ctypes.c_void_p(libc.fopen(b'heaps.xml', b'w'))\n"
+        "assert libc.malloc_info(0, out) == libc.fclose(out) == 0\n"
+    )
+    plain = {key: text for key, text in ENVIRONMENT.items() if key != "MALLOC_ARENA_MAX"}
+    subprocess.run([sys.executable, "-c", code], env={**plain, **given}, check=True)
+    assert Path("heaps.xml").read_text().count("<heap nr=") in seen
 
 
 @pytest.mark.usefixtures("folder")

@@ -1,4 +1,4 @@
-"""How a command imports in less time."""
+"""How a command begins: imports take less time, and libraries no more than they need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h: the number of heaps
 
 
 @contextmanager
@@ -27,10 +29,20 @@ def quickly() -> Iterator[None]:
         gc.enable()
 
 
-def hold_blas_to_one_thread() -> None:
-    """Let OpenBLAS, which NumPy and SciPy bring, start no threads, unless the user asks for some.
+def limit_libraries() -> None:
+    """Let OpenBLAS start no threads, and malloc of glibc have one heap, unless the user wants more.
 
-    A search has threads of its own. OpenBLAS reads the variable when it is loaded.
+    A search has threads of its own. OpenBLAS, which NumPy and SciPy bring, reads its variable when
+    it is loaded. With a heap for each thread, malloc keeps what each of them frees, so that a long
+    picture that is read by windows takes more memory than a short one. A process that has NumPy
+    already is no command that begins, and is left as it is.
     """
-    if "numpy" not in sys.modules:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if "numpy" in sys.modules:
+        return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        import ctypes  # as NumPy does
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it
+        if mallopt is not None:
+            mallopt(_ARENA_MAX, 1)

@@ -62,7 +62,7 @@ def command(flags: MatchFlags) -> int:
     if flags.part is not None:
         return part.command(flags, options_of)
     waits = flags.wait is not None or flags.wait_gone is not None
-    imports.hold_blas_to_one_thread()
+    imports.limit_libraries()
     with imports.quickly():  # after the flags: what a search needs takes a while
         from patchsim.matching.match import match
         from patchsim.matching.matcher import Matcher

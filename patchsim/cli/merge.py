@@ -74,7 +74,7 @@ def command(flags: MergeFlags) -> int:
       patchsim match big.tif icon.png --threshold 0.95 --part 2/2
       patchsim merge big.part-*.npz --format json
     """
-    imports.hold_blas_to_one_thread()
+    imports.limit_libraries()
     with imports.quickly():
         from patchsim.cluster import parts
         from patchsim.matching.matcher import Matcher

@@ -55,7 +55,7 @@ def check(flags: MatchFlags) -> None:
 def command(flags: MatchFlags, options_of: Callable[[MatchFlags], Given]) -> int:
     """Compute the part that the flags ask for; return the exit code."""
     assert flags.part is not None
-    imports.hold_blas_to_one_thread()
+    imports.limit_libraries()
     with imports.quickly():
         from patchsim.cluster import parts
         from patchsim.matching.matcher import Matcher

@@ -54,7 +54,7 @@ def command(flags: ScanFlags) -> int:
     """
     form = Form.of(flags)
     _check(flags, form)
-    imports.hold_blas_to_one_thread()
+    imports.limit_libraries()
     with imports.quickly():  # after the flags: what a search needs takes a while
         from patchsim.scanning.scanner import Scanner
 
