@@ -20,14 +20,16 @@ def opened(address: str | None, observer: Observer) -> Iterator[Cluster | None]:
     if address is None:
         yield None
         return
-    import logging
-
     from patchsim.cluster.client import Cluster
 
-    for name in _LOUD:
-        logger = logging.getLogger(name)
-        logger.setLevel(_ABOVE_ALL)
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
     with Cluster(address, observer=observer) as cluster:
+        _silence()  # behind the import of Dask, which sets levels of its own
         yield cluster
+
+
+def _silence() -> None:
+    import logging
+
+    for name in (*_LOUD, *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _LOUD:
+            logging.getLogger(name).setLevel(_ABOVE_ALL)

@@ -211,7 +211,8 @@ class Link:
         name = f"the scheduler at {printable(self._address.text)}"
         if seconds > BUSY_SECONDS:
             raise MachineError(
-                f"{name} has not answered for {BUSY_SECONDS:.0f} s; matches were not selected yet"
+                f"{name} has not answered for {BUSY_SECONDS:.0f} s, before all was searched;"
+                " search again when it answers"
             )
         if not self._has_told_busy:
             self._has_told_busy = True
@@ -272,8 +273,8 @@ class Link:
             yield
         except (OSError, RuntimeError) as error:
             raise MachineError(
-                f"the scheduler at {printable(self._address.text)} was lost; matches were not"
-                " selected yet"
+                f"the scheduler at {printable(self._address.text)} was lost before all was"
+                " searched; start it, and search again"
             ) from error
 
     def close(self) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+from helpers import ENVIRONMENT
 from helpers.bands import InTurn
 from helpers.clusters import Ends
 from PIL import Image
@@ -201,6 +204,18 @@ def test_a_command_that_cannot_be_spread_starts_no_worker(
     code, _, err = run("match", picture.name, "kernel.png", "--cluster", "local:2", *words)
     assert code == 2
     assert text in err
+
+
+@pytest.mark.parametrize("name", ["distributed", "distributed.client", "tornado.application"])
+def test_what_dask_logs_is_none_of_the_lines_of_a_command(name):
+    code = (
+        "import logging, patchsim; from patchsim.cli import clusters\n"
+        "with clusters.opened('tcp://127.0.0.1:1', patchsim.Observer()):\n"
+        f"    logging.getLogger({name!r}).critical('it failed to connect again')\n"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=ENVIRONMENT, stderr=subprocess.PIPE, check=True)
+    assert done.stderr == b""
 
 
 def test_standard_input_is_refused(kernel):
