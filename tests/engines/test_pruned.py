@@ -214,6 +214,26 @@ def test_a_look_finds_the_first_of_equal_windows_whatever_their_bounds(metric, r
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_look_that_ends_early_tells_of_the_window_with_the_lowest_bound(dtype, metric, rng):
+    image = rng.integers(0, 256, (70, 70, 1))
+    kernel = np.clip(image[40:56, 50:66] + rng.integers(-20, 21, (16, 16, 1)), 0, 255)
+    step = np.dtype(dtype).type({"uint8": 1, "uint16": 257, "float32": 1 / 255}[dtype])
+    image, kernel = (values.astype(dtype) * step for values in (image, kernel))
+    span = 255 * float(step)
+    search = pruned.search(
+        image, kernel, replace(problem(image, kernel, metric), dtype=dtype, data_range=span)
+    )
+    whole = Tile(0, 0, 55, 55)
+    bounds = np.ones((55, 55), np.uint16)
+    bounds[40, 50] = 0
+    found = search.look(whole, bounds, whole, -np.inf, 20)
+    (score,) = metrics.exact(image, kernel, metric, span)(np.array([40]), np.array([50]))
+    assert (found.row, found.col, found.score, found.done) == (40, 50, score, False)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
 def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astronaut):
     image, kernel = astronaut[:300, :310], astronaut[310:390, 330:410]
     search = pruned.Search(image, kernel, problem(image, kernel, metric))

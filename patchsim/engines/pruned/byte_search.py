@@ -215,6 +215,24 @@ class Search:
         score = self.scale.score(difference) if row >= 0 else -math.inf
         return Look(score, row, col, evaluated, compared, done)
 
+    def nearest(
+        self, tile: Tile, bounds: LowerBounds, place: Tile, limit: int, most: int
+    ) -> tuple[int, int]:
+        """Find the window of a tile that differs least, and by at most a limit, as `look` does.
+
+        Returns
+        -------
+        window : int
+            Row x columns + column of the best one found before `most` rows of windows were
+            compared, or -1.
+        compared : int
+            Number of rows that were compared with the kernel.
+        """
+        _, row, col, _, compared, _ = self._extension.look(
+            **self._windows(tile, bounds, place), limit=limit, most=most
+        )
+        return row * tile.cols + col if row >= 0 else -1, compared
+
     def screen(
         self, tile: Tile, bounds: LowerBounds, place: Tile, limit: int, most: int
     ) -> tuple[NDArray[np.int32], NDArray[np.uint64], int, bool]:

@@ -31,8 +31,8 @@ from patchsim.types import Pixels, Weights
 _SINGLES = 64
 _WINDOWS_FOR_ONE = 16
 
-# A bound that is less than a part of the limit lies so far below that its window is compared first:
-# it may set a lower limit for the others.
+# A bound that is less than a part of the limit lies so far below that the window with the nearest
+# bytes is compared first: it may set a lower limit for the others.
 _FAR_BELOW = 1.5
 
 # A row of values takes as long as so many rows of bytes.
@@ -133,14 +133,16 @@ class WideSearch:
         limit = self._scale.largest_difference(floor)
         if limit < 0:
             return _nothing(0, 0, is_done=True)
-        limit, rows = self._limit_of_first(tile, bounds[place.index], limit)
+        first, limit, rows = self._first(tile, bounds, place, limit, most)
         places, differences, rows_of_bytes, done = self._bytes.screen(
-            tile, bounds, place, self._scale.of_bytes(limit), most
+            tile, bounds, place, self._scale.of_bytes(limit), most - rows
         )
-        rows = rows * self.rows_for_one + rows_of_bytes
+        rows += rows_of_bytes
+        places = places[np.argsort(differences, kind="stable")]
+        if not done and first not in places:  # it was not come to
+            places = np.append(places, np.int32(first)) if first >= 0 else places
         if not len(places):
             return _nothing(0, rows, is_done=done)
-        places = places[np.argsort(differences, kind="stable")]
         sums, rows_compared = self._compare(tile, places, limit)
         rows += rows_compared * self.rows_for_one
         contends = sums <= min(limit, self._scale.contending(sums))
@@ -153,14 +155,22 @@ class WideSearch:
         row, col = divmod(int(places[scores == best].min()), tile.cols)
         return Look(float(best), row, col, len(sums), rows, done and all_scored)
 
-    def _limit_of_first(self, tile: Tile, bounds: LowerBounds, limit: float) -> tuple[float, int]:
-        """Lower the limit to what the window of the least bound allows; return rows compared."""
-        bound = int(bounds.min())
-        if bound == REMOVED or bound * self._bytes.unit * _FAR_BELOW > self._scale.of_bytes(limit):
-            return limit, 0
-        first = np.array([bounds.argmin()], np.int32)
-        sums, rows = self._compare(tile, first, limit)
-        return min(limit, self._scale.contending(sums)), rows
+    def _first(
+        self, tile: Tile, bounds: LowerBounds, place: Tile, limit: float, most: int
+    ) -> tuple[int, float, int]:
+        """Lower the limit to what the window with the nearest bytes allows.
+
+        Returns that window, or -1, the limit, and the rows of bytes that take as long.
+        """
+        bound, of_bytes = int(bounds[place.index].min()), self._scale.of_bytes(limit)
+        if bound == REMOVED or bound * self._bytes.unit * _FAR_BELOW > of_bytes:
+            return -1, limit, 0
+        first, rows = self._bytes.nearest(tile, bounds, place, of_bytes, most)
+        if first < 0:
+            return -1, limit, rows
+        sums, rows_compared = self._compare(tile, np.array([first], np.int32), limit)
+        rows += rows_compared * self.rows_for_one
+        return first, min(limit, self._scale.contending(sums)), rows
 
     def _exact_scores(
         self, tile: Tile, places: NDArray[np.int32], sums: NDArray[np.float64], singles: int
