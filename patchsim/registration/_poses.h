@@ -21,6 +21,7 @@
 #define COLUMNS 7 /* of sums: weight, kernel, picture, its slopes by x, y, angle, log scale */
 #define MOST_CHANNELS 64
 #define FLAT 1e-12 /* as metrics.FLAT: of a channel's mean square, its variance */
+#define SHARED 0.7 /* of the most pixels of turned kernels that they have in common: enough to count these alone */
 #define MOST_LEVEL 126.0  /* of whole numbers that stand for a turned kernel; one more is a byte, too */
 #define ROUNDED 0.02      /* of a pixel's square, in units of 0 to 255: what sums in float32 leave out */
 #define LEAST_SPREAD 1e-3 /* of a pixel, in units of 0 to 255; less is flat */
@@ -137,13 +138,14 @@ typedef struct {
     ptrdiff_t width, radius;
     double half_y, half_x, border;
     int rounds, is_centred; /* to whole numbers, of which `is_centred` takes off the mean */
+    const int32_t *order; /* [poses]: so many as share a pass share their mask, too, where it is nearly the same; or NULL */
 } Turn;
 
 void poses_turn(const Turn *, const double *poses, ptrdiff_t n, float *values, uint8_t *mask);
 
 typedef struct {
     const float *volume; /* [scales x angles][rows][pitch] */
-    ptrdiff_t scales, angles, rows, pitch, width, first, last;
+    ptrdiff_t scales, angles, rows, pitch, width, first, last, near; /* angles within so many steps are neighbours */
     float bar;
     int is_cyclic;
     int32_t *found; /* [most][pose, row, column] */

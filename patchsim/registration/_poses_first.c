@@ -1,6 +1,17 @@
 /* The interface of the first look to Python: what is turned, scored at all places and kept of it. */
 #include "_poses_checks.h"
 
+/* Why an order is not one of so many poses, or NULL. */
+static const char *misfit_of_order(const Py_buffer *order, ptrdiff_t poses)
+{
+    if (order->ndim != 1 || !has_format(order, "i") || order->shape[0] != poses)
+        return "the order is not int32 [poses]";
+    for (ptrdiff_t i = 0; i < poses; i++)
+        if (((const int32_t *)order->buf)[i] < 0 || ((const int32_t *)order->buf)[i] >= poses)
+            return "the order names a pose that is not there";
+    return NULL;
+}
+
 PyObject *poses_py_look(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
@@ -29,8 +40,8 @@ PyObject *poses_py_look(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "turned kernels and masks do not fit each other or the planes");
     if (edges->ndim != 2 || !has_format(edges, "i") || edges->shape[0] != l.poses || edges->shape[1] != 4)
         return refused(&b, "the bounds are not int32 [poses, 4]");
-    if (turns->ndim != 1 || !has_format(turns, "i") || turns->shape[0] != l.poses)
-        return refused(&b, "the order is not int32 [poses]");
+    if ((wrong = misfit_of_order(turns, l.poses)))
+        return refused(&b, wrong);
     if (o->ndim != 3 || !has_format(o, "f") || o->shape[0] != l.poses || o->shape[2] < p.width)
         return refused(&b, "the scores are not float32 [poses, rows, at least the width]");
     if (entry_overlap(o, edges) || entry_overlap(o, turns))
@@ -46,9 +57,6 @@ PyObject *poses_py_look(PyObject *self, PyObject *args, PyObject *keywords)
     for (ptrdiff_t i = 0; i < l.poses; i++)
         if (l.bounds[4 * i] < 0 || l.bounds[4 * i + 1] >= p.height || l.bounds[4 * i + 2] < 0 || l.bounds[4 * i + 3] >= p.width)
             return refused(&b, "the bounds lie outside the picture");
-    for (ptrdiff_t i = 0; i < l.poses; i++)
-        if (l.order[i] < 0 || l.order[i] >= l.poses)
-            return refused(&b, "the order names a pose that is not there");
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = variant->look(&p, &l);
@@ -62,17 +70,18 @@ PyObject *poses_py_look(PyObject *self, PyObject *args, PyObject *keywords)
 PyObject *poses_py_turn(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"taps", "weights", "width", "centre", "half", "poses", "border", "values", "mask", "metric", NULL};
-    PyObject *taps, *weights, *poses, *values, *mask;
+    static char *names[] = {"taps", "weights", "width", "centre", "half", "poses", "border", "values", "mask", "metric", "order", NULL};
+    PyObject *taps, *weights, *poses, *values, *mask, *order;
     Turn turn = {0};
     Kernel *k = &turn.kernel;
     Buffers b = {0};
     const char *metric, *wrong;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOn(dd)(dd)OdOOz", names, &taps, &weights, &turn.width, &k->centre_y, &k->centre_x,
-                                     &turn.half_y, &turn.half_x, &poses, &turn.border, &values, &mask, &metric))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOn(dd)(dd)OdOOzO", names, &taps, &weights, &turn.width, &k->centre_y, &k->centre_x,
+                                     &turn.half_y, &turn.half_x, &poses, &turn.border, &values, &mask, &metric, &order))
         return NULL;
-    Py_buffer *t = take(&b, taps, 0), *w = NULL, *at = NULL, *v = NULL, *m = NULL;
-    if (!t || !(w = take(&b, weights, 0)) || !(at = take(&b, poses, 0)) || !(v = take(&b, values, 1)) || !(m = take(&b, mask, 1)))
+    Py_buffer *t = take(&b, taps, 0), *w = NULL, *at = NULL, *v = NULL, *m = NULL, *turns = NULL;
+    if (!t || !(w = take(&b, weights, 0)) || !(at = take(&b, poses, 0)) || !(v = take(&b, values, 1)) || !(m = take(&b, mask, 1)) ||
+        (order != Py_None && !(turns = take(&b, order, 0))))
         return refused(&b, NULL);
     if ((wrong = misfit_of_kernel(t, w, NULL, k)))
         return refused(&b, wrong);
@@ -90,6 +99,11 @@ PyObject *poses_py_turn(PyObject *self, PyObject *args, PyObject *keywords)
         return refused(&b, "values and mask do not fit the poses and the kernel");
     if (metric && metric_of(metric) != ZNCC && metric_of(metric) != NCC)
         return refused(&b, "values are rounded for zncc or ncc");
+    if (turns && (wrong = misfit_of_order(turns, at->shape[0])))
+        return refused(&b, wrong);
+    if (turns && (entry_overlap(v, turns) || entry_overlap(m, turns)))
+        return refused(&b, "values or mask lie where the order does");
+    turn.order = turns ? turns->buf : NULL;
     turn.rounds = metric != NULL, turn.is_centred = metric && metric_of(metric) == ZNCC, turn.radius = side / 2;
     Py_BEGIN_ALLOW_THREADS
     poses_turn(&turn, at->buf, at->shape[0], v->buf, m->buf);
@@ -101,13 +115,13 @@ PyObject *poses_py_turn(PyObject *self, PyObject *args, PyObject *keywords)
 PyObject *poses_py_maxima(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"volume", "scales", "angles", "width", "first", "last", "bar", "is_cyclic", "found", "scores", "variant", NULL};
+    static char *names[] = {"volume", "scales", "angles", "near", "width", "first", "last", "bar", "is_cyclic", "found", "scores", "variant", NULL};
     PyObject *volume, *found, *scores;
     Maxima m = {0};
     Buffers b = {0};
     const char *name;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnnnnfpOOs", names, &volume, &m.scales, &m.angles, &m.width, &m.first,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OnnnnnnfpOOs", names, &volume, &m.scales, &m.angles, &m.near, &m.width, &m.first,
                                      &m.last, &m.bar, &m.is_cyclic, &found, &scores, &name) ||
         !(variant = wanted(name)))
         return NULL;
@@ -117,7 +131,7 @@ PyObject *poses_py_maxima(PyObject *self, PyObject *args, PyObject *keywords)
     if (v->ndim != 3 || !has_format(v, "f"))
         return refused(&b, "the volume is not float32 [poses, rows, pitch]");
     m.rows = v->shape[1], m.pitch = v->shape[2];
-    if (m.scales < 1 || m.angles < 1 || m.scales > 1 << 20 || m.angles > 1 << 20 || m.scales * m.angles != v->shape[0] ||
+    if (m.near < 1 || m.near > 1 << 20 || m.scales < 1 || m.angles < 1 || m.scales > 1 << 20 || m.angles > 1 << 20 || m.scales * m.angles != v->shape[0] ||
         m.width < 0 || m.width > m.pitch || m.first < 0 || m.last < m.first || m.last > m.rows)
         return refused(&b, "the volume does not have so many poses, rows and columns");
     if (f->ndim != 2 || f->shape[1] != 3 || !has_format(f, "i") || s->ndim != 1 || !has_format(s, "f") || s->shape[0] != f->shape[0] ||

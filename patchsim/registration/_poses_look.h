@@ -269,6 +269,25 @@ static void VARIANT(fill_outside)(const Look *l, const int32_t *bounds, int is_e
     }
 }
 
+/* Store those of a vector's scores of places from one on that lie within a kernel's bounds. */
+static INLINE void VARIANT(store_within)(const int32_t *bounds, ptrdiff_t from, F found, float *out)
+{
+    if (from >= bounds[2] && from + LANES - 1 <= bounds[3]) {
+        memcpy(out, &found, sizeof found);
+        return;
+    }
+#if LANES == 16
+    const ptrdiff_t before = bounds[2] - from, until = bounds[3] + 1 - from;
+    const uint32_t begun = before <= 0 ? 0xffff : before < LANES ? 0xffffu << before & 0xffff : 0;
+    const uint32_t left = until >= LANES ? 0xffff : until > 0 ? (1u << until) - 1 : 0;
+    _mm512_mask_storeu_ps(out, (__mmask16)(begun & left), (__m512)found);
+#else
+    for (int lane = 0; lane < LANES; lane++)
+        if (from + lane >= bounds[2] && from + lane <= bounds[3])
+            out[lane] = found[lane];
+#endif
+}
+
 /* The scores of kernels begin .. end of a batch at a strip of places from x on. */
 static INLINE void VARIANT(look_strip)(const Plane *p, const Look *l, const VARIANT(Band) *b, const VARIANT(Batch) *batch,
                                        const int32_t *order, int begin, int end, ptrdiff_t y, ptrdiff_t x, const int strip)
@@ -276,11 +295,20 @@ static INLINE void VARIANT(look_strip)(const Plane *p, const Look *l, const VARI
     F sums[HELD][STRIP], spreads[HELD][STRIP], least[STRIP];
     int known[HELD] = {0}; /* a bit for each vector of `spreads` */
     const ptrdiff_t radius = l->side / 2, rows = l->last - l->first, at = (y - l->first + radius) * b->pitch + x + radius;
-    const int prunes = l->bar > 0 && (l->metric == ZNCC || l->metric == NCC);
+    int is_one = l->metric != SAD;
+    for (int i = begin; i < end; i++)
+        is_one &= batch->same[i] == begin;
+    const int prunes = !is_one && l->bar > 0 && (l->metric == ZNCC || l->metric == NCC);
     VARIANT(PRODUCTS)[b->has_words ? 2 : l->metric == SAD][strip - 1](b->values + at, batch->offsets, batch->values + begin, batch->weights + begin,
                                                    batch->taps, sums);
     if (prunes)
         VARIANT(least_products)(p, l, b, batch, at, strip, least);
+    if (is_one) { /* spreads for all cost less than to tell which of them are needed */
+        VARIANT(SPREADS)[l->metric == ZNCC][strip - 1](p, l, b, batch, begin, at, spreads[0]);
+        for (int j = 0; j < strip; j++)
+            spreads[0][j] = VARIANT(usable)(l, batch->count[begin], spreads[0][j]);
+        known[0] = (1 << STRIP) - 1;
+    }
     for (int i = begin; i < end; i++) {
         const int32_t *bounds = l->bounds + 4 * order[i];
         float *out = l->out + (order[i] * rows + y - l->first) * l->out_pitch + x;
@@ -300,13 +328,7 @@ static INLINE void VARIANT(look_strip)(const Plane *p, const Look *l, const VARI
                 }
                 found = VARIANT(look_score)(l, batch, i, product, l->metric == SAD ? SPLAT(0.f) : spreads[same][j]);
             }
-            if (from >= bounds[2] && from + LANES - 1 <= bounds[3]) {
-                memcpy(out + j * LANES, &found, sizeof found);
-                continue;
-            }
-            for (int lane = 0; lane < LANES; lane++)
-                if (from + lane >= bounds[2] && from + lane <= bounds[3])
-                    out[j * LANES + lane] = found[lane];
+            VARIANT(store_within)(bounds, from, found, out + j * LANES);
         }
     }
 }

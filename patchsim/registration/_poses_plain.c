@@ -172,6 +172,39 @@ static void turn_by_half(const Turn *t, const float *from, const uint8_t *from_m
             mask[s * box + i] = from_mask[(s + 1) * box - 1 - i];
 }
 
+/* Where kernels of a pass lie over nearly the same pixels, let all count those that they have in common. */
+static void share_masks(const Turn *t, ptrdiff_t n, float *values, uint8_t *mask)
+{
+    const ptrdiff_t box = (2 * t->radius + 1) * (2 * t->radius + 1), counts = t->kernel.shades * box;
+    for (ptrdiff_t first = 0; first < n; first += BATCH) {
+        const int32_t *order = t->order + first;
+        const int together = n - first < BATCH ? (int)(n - first) : BATCH;
+        ptrdiff_t counted[BATCH] = {0}, common = 0, most = 0;
+        for (ptrdiff_t at = 0; at < counts; at++) {
+            int all = 1;
+            for (int i = 0; i < together; i++)
+                counted[i] += mask[order[i] * counts + at], all &= mask[order[i] * counts + at];
+            common += all;
+        }
+        for (int i = 0; i < together; i++)
+            most = counted[i] > most ? counted[i] : most;
+        if ((double)common < SHARED * (double)most)
+            continue;
+        for (ptrdiff_t at = 0; at < counts; at++) {
+            uint8_t all = 1;
+            for (int i = 0; i < together; i++)
+                all &= mask[order[i] * counts + at];
+            for (int i = 0; i < together; i++)
+                mask[order[i] * counts + at] = all;
+        }
+        for (int i = 0; i < together; i++)
+            for (ptrdiff_t c = 0; c < t->kernel.channels; c++)
+                for (ptrdiff_t at = 0; at < box; at++)
+                    if (!mask[order[i] * counts + (t->kernel.shades > 1 ? c : 0) * box + at])
+                        values[(order[i] * t->kernel.channels + c) * box + at] = 0;
+    }
+}
+
 void poses_turn(const Turn *t, const double *poses, ptrdiff_t n, float *values, uint8_t *mask)
 {
     const ptrdiff_t box = (2 * t->radius + 1) * (2 * t->radius + 1), half = n / 2;
@@ -184,6 +217,8 @@ void poses_turn(const Turn *t, const double *poses, ptrdiff_t n, float *values, 
         else
             turn_one(t, poses + 2 * i, values + i * pixels, mask + i * counts);
     }
+    if (t->order)
+        share_masks(t, n, values, mask);
     for (ptrdiff_t i = 0; t->rounds && i < n; i++)
         round_values(t, mask + i * counts, values + i * pixels);
 }
@@ -193,14 +228,14 @@ static int is_maximum(const Maxima *m, ptrdiff_t scale, ptrdiff_t angle, ptrdiff
 {
     const ptrdiff_t plane = m->rows * m->pitch, pose = scale * m->angles + angle;
     const float score = m->volume[pose * plane + y * m->pitch + x];
-    for (ptrdiff_t turn = -1; turn <= 1; turn++) {
+    for (ptrdiff_t turn = -m->near; turn <= m->near; turn++) {
         ptrdiff_t a = angle + turn;
         if (m->angles == 1 && turn)
             continue;
         if (a < 0 || a >= m->angles) {
             if (!m->is_cyclic)
                 continue;
-            a = (a + m->angles) % m->angles;
+            a = (a % m->angles + m->angles) % m->angles;
         }
         const ptrdiff_t other = scale * m->angles + a;
         for (ptrdiff_t v = y > 0 ? y - 1 : 0; v <= y + 1 && v < m->rows; v++)

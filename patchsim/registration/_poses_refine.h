@@ -134,7 +134,7 @@ static double VARIANT(refined)(const Plane *p, const Counted *k, const Counted *
             soft = s.distance / s.weight > 0.05 ? s.distance / s.weight : 0.05;
             const double reach = k->reach * exp(now[3]);
             VARIANT(extrapolate)(d, before, reach);
-            const double far = hypot(hypot(d[0], d[1]), reach * hypot(d[2], d[3]));
+            const double far = sqrt(d[0] * d[0] + d[1] * d[1] + reach * reach * (d[2] * d[2] + d[3] * d[3]));
             if (far > LONGEST)
                 for (int j = 0; j < 4; j++)
                     d[j] *= LONGEST / far;

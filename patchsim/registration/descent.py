@@ -19,6 +19,8 @@ from patchsim.registration.kept_candidates import (
     RIVALS_LOSS,
     Limits,
     followed,
+    is_within,
+    moved_within,
     thinned,
 )
 from patchsim.registration.listed_angles import climbed
@@ -164,37 +166,49 @@ class Descent:
 
     def to_full_size(self, octave: tuple[int, float, float]) -> Floats:
         """Return the best poses [n, 4] of an octave at full size, in pixels of level 0."""
+        size = self.planes[0].height, self.planes[0].width
+        top, grid = first_look_at(self.kernels, octave, self.limits, size)
+        for starts in self._first_poses(octave[0], top, grid):
+            poses, scores, bar = self._followed(starts, octave, top, top)
+            if (scores < bar).sum() >= self._few(octave, top):
+                break
+        for k in range(top - 1, max(0, -octave[0]) - 1, -1):
+            poses[:, :2] = poses[:, :2] * 2 + 0.5
+            poses, scores, bar = self._followed(poses, octave, top, k)
+        return poses
+
+    def _few(self, octave: tuple[int, float, float], k: int) -> int:
+        """Return how many rivals a level follows; one is dear at full size."""
+        return self.limits.rivals if k > max(0, -octave[0]) + 1 else min(1, self.limits.rivals)
+
+    def _followed(
+        self, poses: Floats, octave: tuple[int, float, float], top: int, k: int
+    ) -> tuple[Floats, Floats, float]:
+        """Return the refined poses of a level that are followed, their scores and the bar."""
         halvings, low, high = octave
         scales = low - halvings * math.log(2), high - halvings * math.log(2)
-        top, poses = self._first_poses(octave)
         last = max(0, -halvings)
-        for k in range(top, last - 1, -1):
-            kernel = self.kernels[k]
-            bar = self.limits.bar(k, self.kernels.contrast(k))
-            aim = self._aim(kernel, scales, is_first=k == top, is_last=k == last)
-            aim = replace(aim, least=bar)
-            poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
-            poses, scores = self._refined(self.planes[k + halvings], kernel, poses, aim)
-            keep = is_within(poses, kernel, self.limits.bounds, k + halvings, 2 if k > last else 1)
-            if not self.limits.rivals:
-                keep &= scores >= bar
-            poses, scores = poses[keep], scores[keep]
-            best = thinned(poses, scores, kernel, self.limits.overlap, OF_A_PLACE[int(k < top)])
-            poses, scores = poses[best], scores[best]
-            few = self.limits.rivals
-            if k <= last + 1:
-                few = min(1, few)  # one is dear at full size
-            chosen = followed(poses, scores, kernel, self.limits, bar, top - k, few)
-            poses, scores = poses[chosen], scores[chosen]
-            if k > last:
-                poses[:, :2] = poses[:, :2] * 2 + 0.5
-            elif self.limits.rivals:  # whose steps may have ended early
-                to_the_end = replace(aim, least=-math.inf, around=0)
-                is_rival = scores < bar
-                poses[is_rival], _ = refine(
-                    self.planes[k + halvings], kernel, poses[is_rival], to_the_end, self.threads
-                )
-        return poses
+        kernel = self.kernels[k]
+        bar = self.limits.bar(k, self.kernels.contrast(k))
+        aim = self._aim(kernel, scales, is_first=k == top, is_last=k == last)
+        aim = replace(aim, least=bar)
+        poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
+        poses, scores = self._refined(self.planes[k + halvings], kernel, poses, aim)
+        keep = is_within(poses, kernel, self.limits.bounds, k + halvings, 2 if k > last else 1)
+        if not self.limits.rivals:
+            keep &= scores >= bar
+        poses, scores = poses[keep], scores[keep]
+        best = thinned(poses, scores, kernel, self.limits.overlap, OF_A_PLACE[int(k < top)])
+        poses, scores = poses[best], scores[best]
+        chosen = followed(poses, scores, kernel, self.limits, bar, top - k, self._few(octave, k))
+        poses, scores = poses[chosen], scores[chosen]
+        if k == last and self.limits.rivals:  # whose steps may have ended early
+            to_the_end = replace(aim, least=-math.inf, around=0)
+            is_rival = scores < bar
+            poses[is_rival], _ = refine(
+                self.planes[k + halvings], kernel, poses[is_rival], to_the_end, self.threads
+            )
+        return poses, scores, bar
 
     def _refined(
         self, plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim
@@ -243,11 +257,9 @@ class Descent:
         is_at_end[is_at_end] = leaves
         return poses[~is_at_end], moved[leaves]
 
-    def _first_poses(self, octave: tuple[int, float, float]) -> tuple[int, Floats]:
-        """Return the kernel's level of the first look, and the poses [n, 4] that it leaves."""
-        size = self.planes[0].height, self.planes[0].width
-        top, grid = first_look_at(self.kernels, octave, self.limits, size)
-        kernel, plane, limits = self.kernels[top], self.planes[top + octave[0]], self.limits
+    def _first_poses(self, halvings: int, top: int, grid: first_look.Grid) -> Iterator[Floats]:
+        """Yield the poses [n, 4] that a first look leaves, with more rivals each time."""
+        kernel, plane, limits = self.kernels[top], self.planes[top + halvings], self.limits
         rivals = FOR_A_RIVAL * limits.rivals
         most = limits.candidates(0) + BESIDE * rivals
         look = partial(
@@ -263,11 +275,13 @@ class Descent:
         )
         bar = -math.inf
         if limits.threshold is not None:
-            bar = limits.first_bar(top, self.kernels.contrast(top), sees_all=plane.visible is None)
-        poses, scores = look(bar=bar - RIVALS_LOSS if rivals else bar)
-        if (scores < bar).sum() < limits.rivals:
-            poses, scores = look(bar=0.0)
-        return top, poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
+            bar = limits.first_bar(
+                top, self.kernels.contrast(top), sees_all=plane.visible is None,
+                is_dense=grid.near > 1,
+            )  # fmt: skip
+        for lower in (bar, bar - RIVALS_LOSS, 0.0) if rivals else (bar,):
+            poses, scores = look(bar=lower)
+            yield poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
 
     def _aim(
         self, kernel: KernelPlane, scales: tuple[float, float], *, is_first: bool, is_last: bool
@@ -312,39 +326,3 @@ def share_of(poses: int, pixels: int, threads: int) -> int:
     if threads == 1:
         return poses
     return max(1, math.ceil(poses / (4 * threads)), math.ceil(_SHARE / max(pixels, 1)))
-
-
-def is_within(
-    poses: Floats,
-    kernel: KernelPlane,
-    bounds: tuple[float, float, float, float],
-    level: int,
-    slack: float,
-) -> NDArray[np.bool_]:
-    """Return which posed kernels' corners lie in the bounds, but for a slack in pixels."""
-    low, high = _room(poses, kernel, bounds, level)
-    places = poses[:, :2]
-    is_inside = (places >= low - slack) & (places <= high + slack)
-    return np.logical_and(is_inside[:, 0], is_inside[:, 1])
-
-
-def moved_within(
-    poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
-) -> Floats:
-    """Return poses moved so that their corners lie in the bounds, where there is room for them."""
-    low, high = _room(poses, kernel, bounds, level)
-    moved = poses.copy()
-    np.copyto(moved[:, :2], np.clip(poses[:, :2], low, high), where=low <= high)
-    return moved
-
-
-def _room(
-    poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
-) -> tuple[Floats, Floats]:
-    """Return the least and largest x and y [n, 2] of posed kernels whose corners are inside."""
-    scale = np.exp(poses[:, 3])
-    cos, sin = np.abs(np.cos(poses[:, 2])) * scale, np.abs(np.sin(poses[:, 2])) * scale
-    height, width = kernel.half
-    reach = np.stack([width * cos + height * sin, width * sin + height * cos], 1)
-    top, left, bottom, right = (edge / 2**level - 0.5 for edge in bounds)
-    return np.array((left, top)) + reach, np.array((right, bottom)) - reach

@@ -48,11 +48,14 @@ class Grid:
         Logs of the scales, in pixels of the levels.
     is_cyclic : bool
         Whether the first angle follows the last.
+    near : int
+        Angles of so many steps or fewer are neighbours: the kernel does not tell them apart.
     """
 
     angles: Floats
     scales: Floats
     is_cyclic: bool
+    near: int = 1
 
     @property
     def poses(self) -> Floats:
@@ -126,7 +129,9 @@ def _look_in_bands(
 ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """Yield the maxima of each band of so many rows: pose, row and column, and their scores."""
     is_rounded = plane.values.dtype == np.uint8 and metric in ("zncc", "ncc")
-    shapes = turned(kernel, grid.poses, radius, metric if is_rounded else None)
+    shapes = turned(
+        kernel, grid.poses, radius, metric if is_rounded else None, shares_masks=grid.near > 1
+    )
     bounds = _bounds(shapes, plane)
     first, last = int(bounds[:, 0].min()), int(bounds[:, 1].max())
     if first > last:
@@ -140,7 +145,7 @@ def _look_in_bands(
         above = top - max(top - 1, 0)
         local_maxima, value = loops.maxima(
             scores, (len(grid.scales), len(grid.angles)), (above, above + bottom - top),
-            plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic,
+            plane.width, bar, 2 * most, is_cyclic=grid.is_cyclic, near=grid.near,
         )  # fmt: skip
         places: NDArray[np.int64] = local_maxima.astype(np.int64)
         places[:, 1] += top - above
@@ -267,10 +272,12 @@ def turned(
     poses: NDArray[np.float64],
     radius: int | None = None,
     rounded_for: str | None = None,
+    *,
+    shares_masks: bool = False,
 ) -> Turned:
     """Return a kernel in poses [P, 2] of angle and log scale, in boxes of a radius that suffices.
 
-    Without one it is the least. `rounded_for` is what `plain_look.turn` has.
+    Without one it is the least. `rounded_for` and `shares_masks` are what `plain_look.turn` has.
     """
     scales = np.exp(poses[:, 1])
     about = _about_a_pixel(kernel)
@@ -281,7 +288,9 @@ def turned(
     def of_scale(start: int, end: int) -> tuple[Array, NDArray[np.bool_]]:
         taps = kernel.softened(math.exp(poses[start, 1]))
         about.taps = _repeated(taps, kernel, about)
-        return loops.turn(about, poses[start:end], radius, _BORDER, rounded_for)
+        return loops.turn(
+            about, poses[start:end], radius, _BORDER, rounded_for, shares_masks=shares_masks
+        )
 
     values, mask = of_scale(0, starts[1])
     if len(starts) > 2:  # arrays of one scale, which may be large, are not copied

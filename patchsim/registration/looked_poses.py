@@ -42,14 +42,19 @@ def grid_of(
     # A smaller kernel needs fewer angles; those of the largest scale serve all.
     spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
     if scales[0] == scales[1] and angles[0] < angles[1]:
-        spacing *= _share_told_apart(kernel, spacing, scales[0])
-    return Grid(
-        thinned(np.radians(listed), spacing)
-        if listed
-        else spread(*angles, min(spacing, spacings[0]), is_cyclic=is_cyclic),
-        spread(*scales, min(spacing, spacings[1])),
-        is_cyclic,
-    )
+        known, way = kernel.told_apart, (spacing, scales[0])
+        if way not in known:  # the plan of a search and the search itself ask for it
+            known[way] = _share_told_apart(kernel, *way)
+        spacing *= known[way]
+    log_scales = spread(*scales, min(spacing, spacings[1]))
+    if listed:
+        return Grid(thinned(np.radians(listed), spacing), log_scales, is_cyclic)
+    turns = spread(*angles, min(spacing, spacings[0]), is_cyclic=is_cyclic)
+    near = 1
+    if scales[0] == scales[1] and angles[0] < angles[1]:
+        steps = spacing * len(turns) / (angles[1] - angles[0])
+        near = max(1, min(len(turns) - 1, int(steps)))
+    return Grid(turns, log_scales, is_cyclic, near)
 
 
 def _share_told_apart(kernel: KernelPlane, spacing: float, log_scale: float) -> float:

@@ -9,23 +9,31 @@ from numpy.typing import NDArray
 
 from patchsim.registration import native, plain, plain_look
 from patchsim.registration.plain import Aim, Floats
-from patchsim.registration.planes import KernelPlane, Plane, Turned
+from patchsim.registration.planes import KernelPlane, Plane, Turned, in_passes
 
 
 def turn(
-    kernel: KernelPlane, poses: Floats, radius: int, border: float, rounded_for: str | None = None
+    kernel: KernelPlane,
+    poses: Floats,
+    radius: int,
+    border: float,
+    rounded_for: str | None = None,
+    *,
+    shares_masks: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return what `plain_look.turn` does."""
     extension = native.extension(kernel.channels)
     if extension is None:
-        return plain_look.turn(kernel, poses, radius, border, rounded_for)
+        return plain_look.turn(
+            kernel, poses, radius, border, rounded_for, shares_masks=shares_masks
+        )
     side = 2 * radius + 1
     values = np.empty((len(poses), kernel.channels, side, side), np.float32)
     mask = np.empty((len(poses), len(kernel.weights), side, side), np.bool_)
     extension.turn(
         taps=kernel.taps, weights=kernel.weights, width=kernel.width, centre=kernel.centre,
         half=kernel.half, poses=np.ascontiguousarray(poses), border=border, values=values,
-        mask=mask, metric=rounded_for,
+        mask=mask, metric=rounded_for, order=in_passes(poses) if shares_masks else None,
     )  # fmt: skip
     return values, mask
 
@@ -44,13 +52,9 @@ def scores(
     if extension is None:
         return plain_look.scores(plane, shapes, metric, full, rows, bounds)
     out = np.empty((len(shapes.poses), len(rows), plane.width), np.float32)
-    # Kernels turned by half a turn lie over the same pixels, so that a pass over them has less to
-    # do; scales one by one.
-    halves = np.round(shapes.poses[:, 0] % np.pi, 9) % np.pi
-    order = np.lexsort((halves, shapes.poses[:, 1])).astype(np.int32)
     extension.look(
         values=plane.values, height=plane.height, width=plane.width, turned=shapes.values,
-        mask=shapes.mask, order=order, bounds=bounds, metric=metric, full=full,
+        mask=shapes.mask, order=in_passes(shapes.poses), bounds=bounds, metric=metric, full=full,
         bar=bar, first=rows.start, out=out, variant=native.variant(),
     )  # fmt: skip
     return out
@@ -65,16 +69,20 @@ def maxima(
     most: int,
     *,
     is_cyclic: bool,
+    near: int = 1,
 ) -> tuple[NDArray[np.int32], Floats]:
     """Return what `plain_look.maxima` does."""
     extension = native.extension()
     if extension is None:
-        return plain_look.maxima(volume, poses, rows, width, bar, most, is_cyclic=is_cyclic)
+        return plain_look.maxima(
+            volume, poses, rows, width, bar, most, is_cyclic=is_cyclic, near=near
+        )
     maxima = np.empty((most, 3), np.int32)
     values = np.empty(most, np.float32)
     count = extension.maxima(
-        volume=volume, scales=poses[0], angles=poses[1], width=width, first=rows[0], last=rows[1],
-        bar=bar, is_cyclic=is_cyclic, found=maxima, scores=values, variant=native.variant(),
+        volume=volume, scales=poses[0], angles=poses[1], near=near, width=width, first=rows[0],
+        last=rows[1], bar=bar, is_cyclic=is_cyclic, found=maxima, scores=values,
+        variant=native.variant(),
     )  # fmt: skip
     return maxima[:count], values[:count].astype(np.float64)
 

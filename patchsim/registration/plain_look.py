@@ -8,14 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.registration.plain import LEAST_SPREAD, Floats
-from patchsim.registration.planes import OUTSIDE, PAD, KernelPlane, Plane, Turned
+from patchsim.registration.planes import OUTSIDE, PAD, KernelPlane, Plane, Turned, in_passes
 from patchsim.registration.scores import sampled
 
+TOGETHER = 8  # turned kernels that are compared with a picture in one pass
+SHARED = 0.7  # of the most pixels of turned kernels that they have in common: enough to count these
 MOST_LEVEL = 126.0  # of whole numbers that stand for a turned kernel; one more is a byte, too
 
 
 def turn(
-    kernel: KernelPlane, poses: Floats, radius: int, border: float, rounded_for: str | None = None
+    kernel: KernelPlane,
+    poses: Floats,
+    radius: int,
+    border: float,
+    rounded_for: str | None = None,
+    *,
+    shares_masks: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return a kernel in poses [P, 2] of angle and log scale, about a pixel of a box's middle.
 
@@ -26,7 +34,8 @@ def turn(
         `ncc`, they are whole numbers from -127 to 127, as those metrics allow (see `_rounded`).
     mask : bool array [P, 1 or C, side, side]
         What lies `border` inside the kernel and, at the nearest pixel, weighs half of what counts
-        most.
+        most. With `shares_masks` it is what kernels that share a pass have in common, where that
+        is nearly all of them, so that a pass sums the picture's pixels once.
     """
     offsets = np.arange(-radius, radius + 1)
     scale = np.exp(poses[:, 1])[:, None, None]
@@ -40,6 +49,14 @@ def turn(
     mask = inside[:, None] & (kernel.weights[:, rows, columns] >= 0.5).transpose(1, 0, 2, 3)
     pixels = kernel.taps[:, :, : kernel.width].transpose(1, 2, 0)
     values = np.where(mask, sampled(pixels, xs, ys).transpose(0, 3, 1, 2), 0).astype(np.float32)
+    if shares_masks:
+        order = in_passes(poses)
+        for first in range(0, len(poses), TOGETHER):
+            together = order[first : first + TOGETHER]
+            common = mask[together].all(0)
+            if common.sum() >= SHARED * mask[together].sum((1, 2, 3)).max():
+                mask[together] = common
+        values = np.where(mask, values, 0)
     if rounded_for is not None:
         values = _rounded(values, mask, is_centred=rounded_for == "zncc")
     return np.ascontiguousarray(values), np.ascontiguousarray(mask)
@@ -143,6 +160,7 @@ def maxima(
     most: int,
     *,
     is_cyclic: bool,
+    near: int = 1,
 ) -> tuple[NDArray[np.int32], Floats]:
     """Return the local maxima of a volume of scores that reach a bar, the best `most` of them.
 
@@ -160,6 +178,8 @@ def maxima(
     most : int
     is_cyclic : bool
         Whether the first angle follows the last.
+    near : int
+        Angles of so many steps or fewer are neighbours.
 
     Returns
     -------
@@ -173,8 +193,8 @@ def maxima(
     index = np.arange(cells.size).reshape(shape)
     best = cells >= bar
     best[:, :, : rows[0]] = best[:, :, rows[1] :] = False
-    for shift in np.ndindex(3, 3, 3):
-        move = (0, *(s - 1 for s in shift))
+    for shift in np.ndindex(2 * near + 1, 3, 3):
+        move = (0, *(s - (n // 2) for s, n in zip(shift, (2 * near + 1, 3, 3), strict=True)))
         if not any(move) or (angles == 1 and move[1]):
             continue
         here, there = zip(*(_shifted(m, n) for m, n in zip(move, shape, strict=True)), strict=True)

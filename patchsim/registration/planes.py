@@ -155,9 +155,13 @@ class KernelPlane:
         The kernel's centre, counted from the centre of the top-left pixel.
     half : (height, width)
         Half the kernel's size, in pixels of the level.
+    told_apart : dict
+        Of spacings of angles and log scales, which share of the spacing leads to every angle
+        between; `looked_poses` fills it.
     """
 
     def __init__(self, levels: KernelLevels, k: int, unit: Unit) -> None:
+        self.told_apart: dict[tuple[float, float], float] = {}
         kernel: Kernel = levels[k]
         self._kernel, self._gain = kernel, unit.gain
         self.height, self.width, self.channels = kernel.pixels.shape
@@ -253,9 +257,14 @@ class KernelPlanes:
 
     def __init__(self, levels: KernelLevels, unit: Unit) -> None:
         self.levels = levels
-        self._unit = unit
+        self.unit = unit
         self._planes: dict[int, KernelPlane] = {}
         self._contrasts: dict[int, float] = {}
+
+    @classmethod
+    def of_bytes(cls, kernel: Kernel) -> KernelPlanes:
+        """Return the levels of an unmirrored kernel as pictures of bytes are compared with."""
+        return cls(KernelLevels(kernel), Unit(0.0, 1.0))
 
     @property
     def deepest(self) -> int:
@@ -276,7 +285,7 @@ class KernelPlanes:
 
     def __getitem__(self, level: int) -> KernelPlane:
         if level not in self._planes:
-            self._planes[level] = KernelPlane(self.levels, level, self._unit)
+            self._planes[level] = KernelPlane(self.levels, level, self.unit)
         return self._planes[level]
 
 
@@ -300,3 +309,13 @@ class Turned:
     values: NDArray[np.float32]
     mask: NDArray[np.bool_]
     half: NDArray[np.float64]
+
+
+def in_passes(poses: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the order [P] of poses [P, 2] in which so many as are neighbours share a pass.
+
+    Kernels turned by half a turn lie over the same pixels, so that a pass over them has less to
+    do; scales follow each other.
+    """
+    halves = np.round(poses[:, 0] % np.pi, 9) % np.pi
+    return np.lexsort((halves, poses[:, 1])).astype(np.int32)

@@ -15,7 +15,7 @@ from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
 from patchsim.registration.kept_candidates import Limits, thinned
 from patchsim.registration.levels import KernelLevels
-from patchsim.registration.planes import KernelPlane, KernelPlanes, Planes, Unit
+from patchsim.registration.planes import KernelPlane, KernelPlanes, Planes
 from patchsim.registration.polish import Polish, distinct
 from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
@@ -63,6 +63,8 @@ class PoseSearch:
     threads : int
     band_bytes : int
         The memory of the first look, for each thread; what `first_look_bytes` tells, or more.
+    prepared : KernelPlanes, optional
+        Levels that are already made, of one of the kernels.
     """
 
     def __init__(
@@ -75,12 +77,13 @@ class PoseSearch:
         bounds: tuple[float, float, float, float] | None = None,
         threads: int = 1,
         band_bytes: int = BAND_BYTES,
+        prepared: KernelPlanes | None = None,
     ) -> None:
         self._metric = metric
         self._scoring = Scoring(picture, metric, data_range, visible)
         self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
         self._threads = threads
-        self._band_bytes = band_bytes
+        self._band_bytes, self._prepared = band_bytes, prepared
         self._planes = Planes(picture, visible)
         self._full = data_range * self._planes.unit.gain
 
@@ -195,9 +198,15 @@ class PoseSearch:
     def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
         return Polish(
             planes=self._planes, scoring=self._scoring, metric=self._metric, full=self._full,
-            kernel=kernel, kernels=KernelPlanes(KernelLevels(kernel, flip), self._planes.unit),
-            flip=flip, limits=limits, threads=self._threads,
+            kernel=kernel, kernels=self._levels_of(kernel, flip), flip=flip, limits=limits,
+            threads=self._threads,
         )  # fmt: skip
+
+    def _levels_of(self, kernel: Kernel, flip: str) -> KernelPlanes:
+        made, unit = self._prepared, self._planes.unit
+        if made and made.levels[0] is kernel and (made.unit, "none") == (unit, flip):
+            return made
+        return KernelPlanes(KernelLevels(kernel, flip), unit)
 
     def _limits(
         self,
@@ -232,14 +241,11 @@ def _limits_of(
     return Limits(
         angles=(math.radians(angles.low), math.radians(angles.high)),
         scales=(math.log(scales.low), math.log(scales.high)),
-        # At one scale the kernel alone tells (`looked_poses`). Neighbours of a range of
-        # scales lie farthest apart at its low end.
+        # Neighbours of a range of scales lie farthest apart at its low end.
         spacings=(
             math.inf if angles.step is None else math.radians(angles.step),
             math.inf if scales.step is None else scales.step / scales.low,
-        )
-        if scales.low < scales.high
-        else (math.inf, math.inf),
+        ),
         listed=angles.values,
         fixed=(
             angles.low if angles.low == angles.high else None,
@@ -257,13 +263,14 @@ def _limits_of(
 
 
 def first_look_bytes(
-    kernel: Kernel, scales: Sequence[Range], angles: Range, picture: tuple[int, int]
+    kernels: KernelPlanes, scales: Sequence[Range], angles: Range, picture: tuple[int, int]
 ) -> tuple[int, int]:
     """Return the least bytes that first looks for a kernel take, beside picture and kernel.
 
     Parameters
     ----------
-    kernel : Kernel
+    kernels : KernelPlanes
+        The kernel's levels.
     scales : sequence of Range
         Of each search.
     angles : Range
@@ -274,7 +281,6 @@ def first_look_bytes(
     shared, of_a_thread : int
         What all threads share, the turned kernels, and what each of them takes.
     """
-    kernels = KernelPlanes(KernelLevels(kernel), Unit(0.0, 1.0))
     height, width = picture
     bounds = (0.0, 0.0, float(height), float(width))
     needed = [

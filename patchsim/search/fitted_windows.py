@@ -21,7 +21,7 @@ from patchsim.scene.build import Scene
 from patchsim.search import criteria
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Job, Scored
-from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
+from patchsim.search.pose_scene import FirstLooks, PoseScene, check_memory, pose_scenes
 from patchsim.search.variants import at_one_scale, of_size, variants
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class FittedWindows:
         """Fit the poses of windows, at any scale that was asked for or at one."""
         candidates: list[Candidate] = []
         threads = self._options.threads
-        for posed in pose_scenes(self._scene, self._options, of_size(self._variants, size)):
+        kernels = of_size(self._variants, size)
+        for posed in pose_scenes(self._scene, self._options, kernels, FirstLooks()):
             fit = partial(_fit, posed, self._options, size)
             with closing(in_order(fit, peaks[posed.number, posed.stretch], threads)) as fitted:
                 poses = [one for one in fitted if one is not None]

@@ -22,6 +22,7 @@ from patchsim.poses.warp import Pose, direction
 from patchsim.registration import (
     BAND_BYTES,
     Fitted,
+    KernelPlanes,
     PoseSearch,
     Range,
     compared,
@@ -59,6 +60,21 @@ class _Padded(NamedTuple):
     left: int
 
 
+class FirstLooks(NamedTuple):
+    """The memory of first looks and what was made to plan it, before there is a picture.
+
+    Attributes
+    ----------
+    band_bytes : int
+        Their memory, for each thread.
+    prepared : KernelPlanes or None
+        The levels of the kernel, if it is the only one.
+    """
+
+    band_bytes: int = BAND_BYTES
+    prepared: KernelPlanes | None = None
+
+
 class PoseScene:
     """One kernel of a scene, and the picture in which its poses are fitted.
 
@@ -71,8 +87,7 @@ class PoseScene:
         The kernel.
     before : PoseScene, optional
         That of another kernel, whose picture serves this one too where there is no padding.
-    band_bytes : int
-        The memory of the first look, for each thread.
+    looks : FirstLooks
     """
 
     def __init__(
@@ -80,8 +95,8 @@ class PoseScene:
         scene: Scene,
         options: Options,
         variant: Variant,
-        before: PoseScene | None = None,
-        band_bytes: int = BAND_BYTES,
+        before: PoseScene | None,
+        looks: FirstLooks,
     ) -> None:
         assert options.poses is not None
         self._scene, self._options, self._variant = scene, options, variant
@@ -105,7 +120,8 @@ class PoseScene:
                 scene.span,
                 visible=padded.visible,
                 threads=options.threads,
-                band_bytes=band_bytes,
+                band_bytes=looks.band_bytes,
+                prepared=looks.prepared,
             )
 
     @property
@@ -214,19 +230,19 @@ def _angles(axis: Axis) -> Range:
 
 
 def pose_scenes(
-    scene: Scene, options: Options, kernels: Sequence[Variant], band_bytes: int = BAND_BYTES
+    scene: Scene, options: Options, kernels: Sequence[Variant], looks: FirstLooks
 ) -> Iterator[PoseScene]:
     """Yield the scenes of kernels one after the other; padded pictures are made in turn."""
     before = None
     for kernel in kernels:
-        before = PoseScene(scene, options, kernel, before, band_bytes)
+        before = PoseScene(scene, options, kernel, before, looks)
         yield before
 
 
 def check_memory(
     scene: Scene, options: Options, kernels: Sequence[Variant], outputs: Outputs
-) -> int:
-    """Check that memory suffices for a pose search; return the bytes left for each thread.
+) -> FirstLooks:
+    """Check that memory suffices for a pose search.
 
     Raises
     ------
@@ -240,7 +256,10 @@ def check_memory(
     picture = scene.area.padded_size(arounds)
     # Kernels are searched for one after the other.
     angles = _angles(options.poses.angles)
-    looks = [first_look_bytes(one.kernel, one.scales, angles, picture) for one in kernels]
+    looks, prepared = [], None
+    for one in kernels:
+        prepared = KernelPlanes.of_bytes(one.kernel)
+        looks.append(first_look_bytes(prepared, one.scales, angles, picture))
     held += sum(one.kernel.nbytes for one in kernels if one.stretch is not None)
     held += max((shared for shared, _ in looks), default=0)
     per_thread = max((of_a_thread for _, of_a_thread in looks), default=0)
@@ -250,7 +269,10 @@ def check_memory(
             f"memory {format_size(options.memory)} does not suffice;"
             f" {format_size(needed)} is the least for these pictures and poses"
         )
-    return min(BAND_BYTES, (options.memory - held) // options.threads)
+    return FirstLooks(
+        min(BAND_BYTES, (options.memory - held) // options.threads),
+        prepared if len(kernels) == 1 else None,
+    )
 
 
 def _levels_bytes(scene: Scene, arounds: Sequence[tuple[int, int]]) -> int:

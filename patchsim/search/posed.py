@@ -50,7 +50,7 @@ class Posed:
         self._scene, self._options, self._poses = scene, options, options.poses
         _check_windows_are_not_asked_for(options)
         self._variants = variants(scene, options)
-        self._band_bytes = check_memory(scene, options, self._variants, outputs)
+        self._looks = check_memory(scene, options, self._variants, outputs)
 
     def run(self, observer: Observer) -> Found:
         """Fit the poses that may be matches."""
@@ -72,7 +72,7 @@ class Posed:
         rivals = _RIVALS if is_last and self._options.is_margin_wanted(keeps_map=False) else 0
         candidates: list[Candidate] = []
         kernels = of_size(self._variants, size)
-        scenes = pose_scenes(self._scene, self._options, kernels, self._band_bytes)
+        scenes = pose_scenes(self._scene, self._options, kernels, self._looks)
         done, total = 0, sum(len(one.scales) for one in kernels)
         for kernel, posed in zip(kernels, scenes, strict=True):
             for of_scale in kernel.scales:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,23 @@ def _angles_of(pixels, scales=(0.0, 0.0)):
     return looked_poses.grid_of(kernel[0], (0.0, 2 * np.pi), scales, is_cyclic=True).angles
 
 
+@pytest.mark.parametrize("degrees", [100.0, 7.0, 3.0, 1.0])
+@pytest.mark.parametrize("span", [360.0, 10.0])
+def test_angles_lie_no_farther_apart_than_asked_and_neighbours_as_far_as_a_kernel_tells(
+    degrees, span
+):
+    kernel = planes.KernelPlanes.of_bytes(Kernel(np.full((25, 25, 1), 9, np.uint8)))[0]
+    grid = looked_poses.grid_of(
+        kernel, (0.0, math.radians(span)), (0.0, 0.0), (math.radians(degrees), math.inf),
+        is_cyclic=span == 360,
+    )  # fmt: skip
+    # A flat kernel is told apart by its corners alone.
+    alone = math.degrees(first_look.SPACING / math.hypot(12.5, 12.5))
+    assert len(grid.angles) == math.ceil(span / min(degrees, alone))
+    between = span / len(grid.angles)
+    assert grid.near == max(1, min(len(grid.angles) - 1, int(max(alone, between) / between)))
+
+
 def test_angles_lie_closer_where_a_turn_shows_in_fine_detail(rng):
     noise = rng.random((25, 25))
     fine, smooth = (np.float32(ndimage.gaussian_filter(noise, sigma)) for sigma in (0.4, 3.0))
@@ -136,13 +154,14 @@ import sys
 import numpy as np
 from helpers.peak_memory import resident_peak
 from patchsim.metrics import Kernel
-from patchsim.registration import PoseSearch, Range, first_look_bytes
+from patchsim.registration import KernelPlanes, PoseSearch, Range, first_look_bytes
 
 rng = np.random.default_rng(3)
 image = rng.integers(0, 256, (160, 500, 1), dtype=np.uint8)
 kernel = Kernel(rng.integers(0, 256, tuple(map(int, sys.argv[1:3])) + (1,), dtype=np.uint8))
 scales, angles = Range(0.95, 1.0), Range(0.0, 360.0)
-shared, of_a_thread = first_look_bytes(kernel, [scales], angles, image.shape[:2])
+levels = KernelPlanes.of_bytes(kernel)
+shared, of_a_thread = first_look_bytes(levels, [scales], angles, image.shape[:2])
 search = PoseSearch(image, "zncc", 255.0, threads=1, band_bytes=of_a_thread)
 search.find(Kernel(image[:16, :16].copy()), scales, angles, most=1)  # levels, and imports
 with resident_peak() as peak:
@@ -165,7 +184,8 @@ def test_turned_kernels_count_in_the_least_memory(size):
 
 def test_the_least_memory_is_that_of_the_kernel(rng):
     short, long = (
-        Kernel(rng.integers(0, 256, (12, side, 1), dtype=np.uint8)) for side in (40, 400)
+        planes.KernelPlanes.of_bytes(Kernel(rng.integers(0, 256, (12, side, 1), dtype=np.uint8)))
+        for side in (40, 400)
     )
     needed = [
         first_look_bytes(kernel, [Range(1.0, 1.0)], Range(0.0, 360.0), (300, 500))

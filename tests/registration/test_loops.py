@@ -181,6 +181,40 @@ def test_first_looks_at_rounded_kernels(rng, metric, masked):
         assert (pruned[~reach] < bar + 1e-4).all()
 
 
+@pytest.mark.parametrize("masked", ["none", "mask", "channels"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_kernels_of_a_pass_count_what_they_have_in_common(rng, metric, masked):
+    case = Case(rng, "uint8", masked)
+    kernel, plane = case.kernels[1], case.planes[1]
+    angles = np.radians(np.concatenate([np.arange(0, 360, 6), [0.5, 33.0]]))
+    poses = np.column_stack([angles, np.zeros(len(angles))])
+    how = kernel, poses, math.ceil(kernel.reach + 0.5), 0.3
+    rounded_for = metric if metric in ("zncc", "ncc") else None
+    values, mask = loops.turn(*how, rounded_for, shares_masks=True)
+    wanted, inside = plain_look.turn(*how, rounded_for, shares_masks=True)
+    assert np.array_equal(mask, inside)
+    assert np.abs(values - wanted).max() < 1e-3
+    assert not values[~np.broadcast_to(mask, values.shape)].any()
+    # No more than each of them counts alone, and not much less; angles and those half a turn
+    # further alike.
+    _, own = plain_look.turn(*how, rounded_for)
+    assert not (mask & ~own).any()
+    assert (mask.sum((1, 2, 3)) >= 0.7 * own.sum((1, 2, 3))).all()
+    order = planes.in_passes(poses)
+    passes = [mask[order[first : first + 8]] for first in range(0, 62, 8)]
+    shared = sum((one == one[0]).all() for one in passes)
+    assert shared == 0 if masked == "channels" else shared > len(passes) // 2  # scattered pixels
+    shapes = planes.Turned(poses, values, mask, np.zeros((len(poses), 2)))
+    bounds = np.tile(np.array([0, 23, 2, 29], np.int32), (len(poses), 1))
+    arguments = metric, case.full, range(24), bounds
+    found = loops.scores(plane, shapes, *arguments, 0.3)
+    expected = plain_look.scores(plane, shapes, *arguments)
+    reach = expected >= 0.3 + 1e-4
+    assert reach.any()
+    assert np.abs(found - expected)[reach].max() < 2e-5
+    assert (found[~reach] < 0.3 + 1e-4).all() or metric in ("sad", "ssd")
+
+
 def test_half_a_turn_further_kernels_are_reversed(rng):
     """Where a whole turn has an even number of angles: beside NumPy, which turns each of them."""
     angles = looked_poses.spread(0.1, 0.1 + 2 * math.pi, 0.65, is_cyclic=True)
@@ -212,14 +246,17 @@ def test_steps_end_where_the_score_stays_too_low(rng, metric):
 
 
 @pytest.mark.parametrize("is_cyclic", [True, False])
-@pytest.mark.parametrize("poses", [(1, 1), (1, 2), (2, 5), (3, 1)])
-def test_maxima(rng, poses, is_cyclic):
+@pytest.mark.parametrize(
+    ("poses", "near"),
+    [((1, 1), 1), ((1, 2), 1), ((2, 5), 1), ((2, 5), 2), ((1, 7), 6), ((3, 1), 1)],
+)
+def test_maxima(rng, poses, near, is_cyclic):
     # Few values, so that many neighbours are equal.
     volume = rng.integers(0, 6, (poses[0] * poses[1], 12, 20)).astype(np.float32)
     for most in (1000, 7):
         how = poses, (1, 11), 17, 3.0, most
-        found, values = loops.maxima(volume, *how, is_cyclic=is_cyclic)
-        wanted, expected = plain_look.maxima(volume, *how, is_cyclic=is_cyclic)
+        found, values = loops.maxima(volume, *how, is_cyclic=is_cyclic, near=near)
+        wanted, expected = plain_look.maxima(volume, *how, is_cyclic=is_cyclic, near=near)
         if most == 1000:
             assert np.array_equal(found, wanted)
             assert np.array_equal(values, expected)
@@ -332,8 +369,8 @@ def exact_arguments(variant):
 
 def maxima_arguments(variant):
     return {
-        "volume": np.zeros((6, 5, 20), np.float32), "scales": 2, "angles": 3, "width": 18,
-        "first": 1, "last": 4, "bar": 0.5, "is_cyclic": True,
+        "volume": np.zeros((6, 5, 20), np.float32), "scales": 2, "angles": 3, "near": 1,
+        "width": 18, "first": 1, "last": 4, "bar": 0.5, "is_cyclic": True,
         "found": np.zeros((4, 3), np.int32), "scores": np.zeros(4, np.float32),
         "variant": variant,
     }  # fmt: skip
@@ -345,6 +382,7 @@ def turn_arguments(_):
         "width": 9, "centre": (2.0, 4.0), "half": (2.5, 4.5), "poses": np.zeros((3, 2)),
         "border": 0.3, "values": np.zeros((3, 2, 7, 7), np.float32),
         "mask": np.zeros((3, 1, 7, 7), bool), "metric": "zncc",
+        "order": np.arange(3, dtype=np.int32),
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 import patchsim
 from patchsim.errors import InputError
 from patchsim.poses.warp import Frame, Pose
-from patchsim.registration import score
+from patchsim.registration import first_look, planes, score
 
 
 def middle(match):
@@ -50,16 +51,64 @@ def test_a_planted_kernel_is_found_between_the_steps(
     assert turned_by(best.angle, angle) < 0.3
 
 
-def test_at_one_scale_a_step_changes_neither_what_is_found_nor_where(astronaut, coffee):
+@pytest.mark.parametrize("step", [1, 5, 120])
+def test_a_step_is_the_coarsest_looked_at_and_what_lies_between_is_found(
+    astronaut, coffee, monkeypatch, step
+):
     kernel = astronaut[90:120, 200:235]
     scene = planted(coffee[:200, :300], kernel, 1.1, 47.3, (120.4, 90.2))
-    found = [
-        patchsim.match(scene, kernel, scales=1.1, angles=angles, metric="zncc", top=2)
-        for angles in ("any", "0:360:1", "0:360:120")
-    ]
-    assert near(found[0].best, (120.4, 90.2)) < 0.15
-    for other in found[1:]:
-        assert other.matches == found[0].matches
+    looked_at, look = [], first_look.look
+
+    def spied(plane, kernel, grid, *arguments, **others):
+        looked_at.append(grid.angles)
+        return look(plane, kernel, grid, *arguments, **others)
+
+    monkeypatch.setattr(first_look, "look", spied)
+    found = patchsim.match(scene, kernel, scales=1.1, angles=f"0:360:{step}", metric="zncc", top=1)
+    for angles in looked_at:
+        assert np.diff(angles, append=2 * np.pi).max() <= math.radians(step) + 1e-9
+        assert np.diff(angles, append=2 * np.pi).max() < math.radians(20)  # what the kernel tells
+    assert looked_at
+    assert near(found.best, (120.4, 90.2)) < 0.15
+    assert turned_by(found.best.angle, 47.3) < 0.3
+    assert found.best.score > 0.98
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_levels_of_a_lone_kernel_are_made_once(astronaut, coffee, monkeypatch, others):
+    made, make = [], planes.KernelPlane.__init__
+
+    def spied(plane, levels, k, unit):
+        made.append((levels.size, k))
+        make(plane, levels, k, unit)
+
+    kernels = [astronaut[90:154, 200:270], astronaut[20:60, 100:150]][: 1 + others]
+    scene = planted(coffee[:250, :350], kernels[0], 1.0, 40, (200, 120))
+    monkeypatch.setattr(planes.KernelPlane, "__init__", spied)
+    found = patchsim.match(scene, kernels, angles="any", threshold=0.9, metric="zncc")
+    assert near(found.best, (200, 120)) < 0.15
+    # Of several kernels, what the plan of the search makes is not kept.
+    assert max(made.count(one) for one in made) == 1 + others
+
+
+@pytest.mark.parametrize("is_crowded", [True, False])
+def test_a_first_look_goes_lower_only_where_margins_need_it(rng, coffee, monkeypatch, is_crowded):
+    bars, look = [], first_look.look
+
+    def spied(*arguments, bar, **others):
+        bars.append(bar)
+        return look(*arguments, bar=bar, **others)
+
+    monkeypatch.setattr(first_look, "look", spied)
+    # Noise is like nothing else; a part of the picture is like others.
+    kernel = coffee[90:114, 200:230] if is_crowded else rng.integers(0, 256, (24, 30, 3), np.uint8)
+    scene = coffee[:250, :350].copy() if is_crowded else np.full((250, 350, 3), 90, np.uint8)
+    scene[90:114, 200:230] = kernel
+    found = patchsim.match(scene, kernel, angles="any", threshold=0.7, metric="zncc")
+    assert (found.best.x, found.best.y, found.best.score) == (200, 90, 1.0)
+    assert len(bars) == 1 if is_crowded else len(bars) > 1
+    assert bars == sorted(set(bars), reverse=True)
+    assert 0 < found.matches[-1].margin < 1
 
 
 def test_a_mirrored_kernel_is_found_and_said_to_be(astronaut, coffee):
