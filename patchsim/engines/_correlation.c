@@ -2,6 +2,7 @@
  * released. */
 #include "_correlation_python.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -133,8 +134,12 @@ static const char *misfit_of_image(const Py_buffer *image, const Task *t)
         image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
         image->strides[0] % image->itemsize)
         return "the pixels of an image's row have gaps";
+    if (t->metric == SAD)
+        return t->products ? "sad is summed by transforms" : NULL;
+    if (t->terms != 1)
+        return "terms are of sad";
     /* Sums of squares times pixels must be exact: in doubles, or modulo 2^64. */
-    const double pixels = (double)(t->height * t->width), planes = (double)(t->channels * t->terms);
+    const double pixels = (double)(t->height * t->width), planes = (double)t->channels;
     const double squares = pixels * pixels * planes;
     if ((t->type == BYTES &&
          (squares * 65025 >= 0x1p53 || (double)t->height * planes * 65025.0 >= 0x1p31)) ||
@@ -144,8 +149,19 @@ static const char *misfit_of_image(const Py_buffer *image, const Task *t)
         return "direct sums are at a stride of 1";
     if (t->products && t->type == BYTES && pixels * planes * (255 * 128) >= 0x1p31)
         return "direct sums of bytes are of as many as 32 bits hold";
-    if (t->metric == SAD ? t->type != BYTES || t->products != NULL : t->terms != 1)
-        return "terms are of sad, of bytes, by transforms";
+    return NULL;
+}
+
+/* Whether sad's kernels have one range for each channel: finite middles, and halves not below 0. */
+static const char *misfit_of_ranges(const double *ranges, Py_ssize_t channels, Py_ssize_t kernels)
+{
+    for (Py_ssize_t i = 0; i < channels; i++)
+        if (!(fabs(ranges[i]) <= FLT_MAX && ranges[channels + i] >= 0 &&
+              ranges[channels + i] <= FLT_MAX))
+            return "a middle or half of a range is not finite";
+    for (Py_ssize_t k = 1; k < kernels; k++)
+        if (memcmp(ranges, ranges + 2 * k * channels, (size_t)(2 * channels) * sizeof *ranges))
+            return "the kernels have several ranges";
     return NULL;
 }
 
@@ -169,8 +185,11 @@ static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
     if (kernels > 1 && t->products)
         return "direct sums are of one kernel";
     if (b[MEANS].ndim != 2 || !has_format(&b[MEANS], "d") || b[MEANS].shape[0] != kernels ||
-        b[MEANS].shape[1] != t->channels)
-        return "the means are not a float64 for each kernel and channel";
+        b[MEANS].shape[1] != (t->metric == SAD ? 2 : 1) * t->channels)
+        return "the means are not a float64 for each kernel and channel, of sad two";
+    wrong = t->metric == SAD ? misfit_of_ranges(b[MEANS].buf, t->channels, kernels) : NULL;
+    if (wrong)
+        return wrong;
     if (b[NUMBERS].ndim != 2 || !has_format(&b[NUMBERS], "d") || b[NUMBERS].shape[0] != kernels ||
         b[NUMBERS].shape[1] != NUMBER_COUNT)
         return "the numbers are not five of float64 for each kernel";
@@ -204,7 +223,7 @@ static double error_of_waves(const Task *t)
         double sum = 0;
         for (ptrdiff_t i = 0; i < values; i++)
             sum += fabs(t->taps[term * values + i]);
-        error += WAVE_ERROR * odd * odd * sum;
+        error += WAVE_ERROR * odd * (odd + 1) * sum;
     }
     return t->gain * error;
 }
@@ -218,7 +237,8 @@ static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
     t->gain = numbers[GAIN], t->own = numbers[OWN], t->total = numbers[TOTAL];
     t->offset = numbers[OFFSET], t->residual = numbers[RESIDUAL];
     t->taps = (const double *)b[TAPS].buf + k * taps;
-    t->means = (const double *)b[MEANS].buf + k * t->channels;
+    t->means = (const double *)b[MEANS].buf + k * b[MEANS].shape[1];
+    t->halves = t->means + t->channels; /* which only sad has */
     t->spectra = t->products ? NULL : (const float *)b[SPECTRA].buf + k * spectra_of(t);
     t->double_spectra = t->products || !b[DOUBLE_SPECTRA].obj
                             ? NULL
@@ -404,10 +424,10 @@ static PyMethodDef METHODS[] = {
      "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from\n"
      "spectrum, of each kernel; double_spectra: the same as float64, or None where they are made as\n"
      "they are needed; taps: float64 [kernels, terms x channels, height, width], each\n"
-     "kernel less its means or its terms of sad, over gain; means: float64 [kernels, channels];\n"
-     "numbers: float64 [kernels, 5], gain, own, total, offset and residual; map: float32 [kernels,\n"
-     "rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one\n"
-     "kernel."},
+     "kernel less its means or its terms of sad, over gain; means: float64 [kernels, channels], of\n"
+     "sad [kernels, 2 x channels], the middles and half the widths of the ranges; numbers: float64\n"
+     "[kernels, 5], gain, own, total, offset and residual; map: float32 [kernels, rows, cols];\n"
+     "maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one kernel."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1)\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"

@@ -17,11 +17,12 @@
  *     zncc  n X / sqrt((n E - sum S^2) own)          own = n sum K^2 - sum (sum K)^2
  *     ncc   (X + sum k S) / sqrt(E own)              own = sum K^2
  *     ssd   1 - (E - 2 (X + sum k S) + own) / total  own = sum K^2, total = n channels R^2
- *     sad   1 - (X + offset) / total                 total = n channels R
+ *     sad   1 - (X + offset + excess) / total        total = n channels R
  *
  * Of sad, |I - K| is about a sum of products of a function of I and one of K, as in
  * engines/common/lowrank.py. X is the sum over these terms: their functions of I are sines and
- * cosines, those of K, times weights if there are any, are the taps.
+ * cosines, those of K, times weights if there are any, are the taps. _correlation_excess.h sums how
+ * far I lies outside the range for which they are made.
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
  * of the channel, off by at most `drift`; windows of one value are told by comparing pixels. X is
@@ -90,16 +91,16 @@
 /* Rounding of a score that is made of X in single precision. */
 #define SCORE_ROUNDING 0x1p-21
 /* Coefficients of the polynomials for the image's factors of sad, in z^2 of z = x / (pi / 2) from -1
- * to 1: sin(x) / z and cos(x), interpolated at Chebyshev nodes, off by 3e-10 at the most. */
-#define SERIES 6
+ * to 1: sin(x) / z and cos(x), interpolated at Chebyshev nodes, off by 5e-8 at the most. */
+#define SERIES 5
 #define SINE_SERIES                                                                           \
-    {1.570796326768066,     -0.645964095574128,     0.07969260368558703,                      \
-     -0.004681657707297167, 0.00016025459025400946, -3.4317889978056365e-06}
+    {1.5707963200386017, -0.6459637595835384, 0.07968991832902683, -0.004674143838153519,       \
+     0.00015167170366719068}
 #define COSINE_SERIES                                                                         \
-    {0.9999999997791539,    -1.2337005342322374,   0.2536693221726989,                        \
-     -0.020862686709227373, 0.0009177229241955164, -2.3824152436881417e-05}
+    {0.9999999530275125, -1.2336982006223634, 0.25365067442266054, -0.020810515199809042,       \
+     0.0008581344670956249}
 /* A factor of term n, sin or cos(odd x) with odd = n - n % 2 + 1, is off by at most this times
- * odd^2. */
+ * odd (odd + 1): its square for the steps from one odd to the next, once more for x. */
 #define WAVE_ERROR 0x1p-22
 
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
@@ -185,7 +186,8 @@ typedef struct {
     const double *double_spectra; /* the same, or NULL: made as they are needed */
     const double *taps;   /* b / gain, [terms, channels, height, width] */
     double gain;
-    const double *means; /* k, [channels] */
+    const double *means; /* k, [channels]; of sad the middle of each channel's range */
+    const double *halves; /* of sad half the width of each channel's range */
     double own, total;
     double norm; /* of taps */
     double norms[MOST_PARTS * MOST_PARTS * MOST_TERMS]; /* of the taps of a part and term */

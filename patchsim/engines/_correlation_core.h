@@ -362,7 +362,7 @@ typedef struct {
     ptrdiff_t top, left;   /* windows, in the band */
     ptrdiff_t rows, cols;
     double energy;         /* of its pixels less their means, about: similar tiles become a pair */
-    double drift;          /* of floats, n E - sum S^2 (or E) is off by at most this */
+    double drift;          /* of floats, n E - sum S^2 (or E, or what sad adds) is off by this at most */
     double spreads[SAMPLES]; /* of some windows, about; DBL_MAX of those of one value */
     int sampled;           /* so many of these are known */
     int is_waiting;        /* for a transform in single precision, for some kernel */
@@ -409,6 +409,8 @@ typedef struct {
     int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
     uint8_t *is_uniform; /* of a row's windows */
     int has_uniform;
+    /* Of sad: what the pixels have outside its range, and how far that of a window may be off. */
+    double excess, excess_drift;
 } VARIANT(Band);
 
 /* Mean and energy of a tile's pixels, from every eighth row. */
@@ -901,8 +903,10 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
         VARIANT(measure_shift)(b, t, left, count, shift, &own);
     if (t->metric == SAD) {
         const double less = 1 / t->total;
+        const double *excess = b->excess > 0 ? (const double *)b->e + left : NULL;
         for (ptrdiff_t i = 0; i < count; i++) {
-            float score = (float)(1 - (t->gain * x[i] + t->offset) * less);
+            const double more = excess ? t->offset + excess[i] : t->offset;
+            float score = (float)(1 - (t->gain * x[i] + more) * less);
             made[i] = score < 1 ? score : 1;
         }
     } else if (t->metric == SSD) {
@@ -1030,7 +1034,7 @@ static void VARIANT(settle)(const VARIANT(Band) *b, const Task *t, const VARIANT
         least = least < segment->lows[i] ? least : segment->lows[i];
     }
     if (t->metric == SAD)
-        off = (float)((t->residual + t->gain * known->off) / t->total + SCORE_ROUNDING);
+        off = (float)((t->residual + t->gain * known->off + r->drift) / t->total + SCORE_ROUNDING);
     else if (t->metric == SSD)
         off = (float)((2 * t->gain / b->unit * known->off + r->drift * 4) / t->total +
                       SCORE_ROUNDING);
@@ -1108,6 +1112,8 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
     }
 }
 
+#include "_correlation_excess.h"
+
 /* What a kernel's scores of a tile take. `flat`: a window of floats of no larger spread, in pixels'
  * own units, may count as flat. */
 static INLINE VARIANT(Rule) VARIANT(rule_of)(const VARIANT(Band) *b, const Task *t,
@@ -1147,6 +1153,8 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, int may_repeat, unsigned kerne
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         if (t->metric != SAD)
             VARIANT(sum_row)(b, row);
+        else if (b->excess > 0)
+            VARIANT(sum_excess)(b, row);
         ptrdiff_t number = 0; /* of the segment in the row */
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             const VARIANT(Region) *r = &b->regions[i];
@@ -1297,13 +1305,17 @@ static void VARIANT(divide)(VARIANT(Band) *b, VARIANT(Region) **order)
             ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
             VARIANT(Region) *r = order[b->region_count] = &b->regions[b->region_count];
             *r = (VARIANT(Region)){top, left, rows, cols, .is_waiting = 1};
+            double *means = b->means + b->region_count++ * t->channels;
+            if (t->metric == SAD) { /* waves of any pixels have about one energy */
+                memcpy(means, t->means, (size_t)t->channels * sizeof *means);
+                r->drift = b->excess_drift;
+                continue;
+            }
             (t->type == BYTES   ? VARIANT(survey_bytes)
              : t->type == WORDS ? VARIANT(survey_words)
-                                : VARIANT(survey_floats))(
-                b, r, b->means + b->region_count * t->channels);
+                                : VARIANT(survey_floats))(b, r, means);
             if (t->type == FLOATS)
                 VARIANT(find_drift)(b, r);
-            b->region_count++;
         }
     memset(b->known, 0, (size_t)(b->count * b->most) * sizeof *b->known);
     qsort(order, (size_t)b->region_count, sizeof *order, VARIANT(by_energy));
@@ -1488,8 +1500,11 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
             VARIANT(fill_words)(t, &l, first, lines, columns, (uint16_t *)(void *)b.planes);
         else {
             VARIANT(fill_floats)(t, &l, first, lines, columns, (float *)(void *)b.planes);
-            VARIANT(measure)(&b, lines, columns);
+            if (t->metric != SAD)
+                VARIANT(measure)(&b, lines, columns);
         }
+        if (t->metric == SAD)
+            VARIANT(find_excess)(&b, lines, columns);
         if (t->products) {
             VARIANT(sum_directly)(&b);
             VARIANT(finish)(&b, 0, 1);

@@ -198,13 +198,17 @@ static INLINE void NAME(transpose)(V a[PARTS][16])
     UNROLL16 for (int i = 0; i < PARTS; i++) UNROLL16 for (int k = 0; k < 16; k++) a[i][k] = out[i][k];
 }
 
-/* Values of a plane less a constant; those of floats times `unit`. */
-static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less, V unit)
+/* Values of a plane less a constant; those of floats, and of waves, times `unit`. */
+static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less, V unit,
+                             int is_wave)
 {
+    V values = {0};
     if (type == BYTES)
-        return __builtin_convertvector(*(const NAME(Bytes) *)((const uint8_t *)plane + at), V) - less;
+        values = __builtin_convertvector(*(const NAME(Bytes) *)((const uint8_t *)plane + at), V);
     if (type == WORDS)
-        return __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V) - less;
+        values = __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V);
+    if (type == BYTES || type == WORDS)
+        return is_wave ? (values - less) * unit : values - less;
 #if IS_DOUBLE
     if (type == DOUBLES)
         return (*(const NAME(Doubles) *)((const double *)plane + at) - less) * unit;
@@ -212,7 +216,8 @@ static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less,
     return (__builtin_convertvector(*(const NAME(Floats) *)((const float *)plane + at), V) - less) * unit;
 }
 
-/* What `wave` makes of bytes a for a term of sad: sin or cos of odd x, x = pi (a - 127.5) / 256. */
+/* What `wave` makes of pixels for a term of sad: sin or cos of odd x, where x grows from -pi / 2 to
+ * pi / 2 over the range for which the terms are made. */
 typedef struct {
     V series[SERIES], constant, slope, twice, square, before;
     ptrdiff_t steps;
@@ -231,12 +236,26 @@ static INLINE NAME(Wave) NAME(wave_of)(ptrdiff_t term)
     return w;
 }
 
+/* The nearest values from -1 to 1. */
+static INLINE V NAME(clipped)(V z)
+{
+    const V one = ALL(1);
+#if defined(CORRELATION_X86) && !IS_DOUBLE && L == 16
+    return (V)_mm512_max_ps(_mm512_min_ps((__m512)z, (__m512)one), (__m512)-one);
+#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 8
+    return (V)_mm256_max_ps(_mm256_min_ps((__m256)z, (__m256)one), (__m256)-one);
+#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 4
+    return (V)_mm_max_ps(_mm_min_ps((__m128)z, (__m128)one), (__m128)-one);
+#else
+    return NAME(larger)(-NAME(larger)(-z, -one), -one);
+#endif
+}
+
 /* By a polynomial for x, then sin((n + 2) x) = 2 cos(2 x) sin(n x) - sin((n - 2) x), and the same
  * for cosines. */
-static INLINE V NAME(wave)(const uint8_t *plane, ptrdiff_t at, const NAME(Wave) *w)
+static INLINE V NAME(wave)(V z, const NAME(Wave) *w)
 {
-    const V bytes = __builtin_convertvector(*(const NAME(Bytes) *)(plane + at), V);
-    const V z = (bytes - ALL(127.5)) * ALL(1.0 / 128), squared = z * z; /* exact */
+    const V squared = z * z;
     V now = w->series[SERIES - 1];
     for (int i = SERIES - 2; i >= 0; i--)
         now = now * squared + w->series[i];
@@ -268,9 +287,12 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                 V re[MOST_FIRST], im[MOST_FIRST];
 #define READ(n1)                                                                              \
     const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane;                            \
-    re[n1] = is_wave ? NAME(wave)(one, at, &wave) : NAME(values)(one, at, type, less_one, unit); \
-    im[n1] = is_wave ? NAME(wave)(other, at, &wave)                                           \
-                     : NAME(values)(other, at, type, less_other, unit);                       \
+    re[n1] = NAME(values)(one, at, type, less_one, unit, is_wave);                                  \
+    im[n1] = NAME(values)(other, at, type, less_other, unit, is_wave);                              \
+    if (is_wave) {                                                                            \
+        re[n1] = NAME(wave)(NAME(clipped)(re[n1]), &wave);                                    \
+        im[n1] = NAME(wave)(NAME(clipped)(im[n1]), &wave);                                    \
+    }                                                                                         \
     energy += re[n1] * re[n1] + im[n1] * im[n1];
 #define WRITE(k)                                                                              \
     const V c = ALL(twiddles[0][k][n0]), s = ALL(twiddles[1][k][n0]);                         \
@@ -305,7 +327,9 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
 DOWN(down_bytes, BYTES, 0)
 DOWN(down_words, WORDS, 0)
 DOWN(down_floats, FLOATS, 0)
-DOWN(down_waves, BYTES, 1)
+DOWN(down_waves_of_bytes, BYTES, 1)
+DOWN(down_waves_of_words, WORDS, 1)
+DOWN(down_waves_of_floats, FLOATS, 1)
 #if IS_DOUBLE
 DOWN(down_doubles, DOUBLES, 0)
 #endif
@@ -647,13 +671,17 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
         memset(peaks, 0, (size_t)t->channels * sizeof *peaks);
         for (ptrdiff_t k = 0; k < count; k++)
             memset(kernel_peaks[k], 0, (size_t)t->channels * sizeof *peaks);
-        for (ptrdiff_t c = 0; c < t->channels; c++)
-            squares += (t->metric == SAD   ? NAME(down_waves)
+        for (ptrdiff_t c = 0; c < t->channels; c++) {
+            const double share = t->metric != SAD ? unit : t->halves[c] > 0 ? 1 / t->halves[c] : 0;
+            squares += (t->metric == SAD ? t->type == BYTES   ? NAME(down_waves_of_bytes)
+                                           : t->type == WORDS ? NAME(down_waves_of_words)
+                                                              : NAME(down_waves_of_floats)
                         : t->type == BYTES ? NAME(down_bytes)
                         : t->type == WORDS ? NAME(down_words)
                                            : NAME(down_floats))(
-                one + c * plane + at, other + c * plane + at, pitch, less[c], unit,
+                one + c * plane + at, other + c * plane + at, pitch, less[c], share,
                 pass % t->terms, t->sides, work + c * tile);
+        }
         for (ptrdiff_t k = 0; k < count; k++)
             rounding[k] += sqrt(squares) * tasks[k].norms[pass] / side;
         for (ptrdiff_t k1 = 0; k1 < groups; k1++)

@@ -279,7 +279,7 @@ class Repeated(NamedTuple):
 
     def _windows(self, pixels: Pixels, bounds: Bounds | None) -> Windows:
         """Store the scores of an image's windows, or score them if a plan has several tiles."""
-        plan = self.job.plan
+        plan, prepared = self.job.plan, PreparedKernels(self.kept)
         if bounds is None:
             (store,) = windows.windows(
                 [plan],
@@ -287,11 +287,11 @@ class Repeated(NamedTuple):
                 [self.job.kernel],
                 keeps_map=self.kind.keeps_map,
                 advance=lambda _tile: None,
-                prepared=PreparedKernels(self.kept),
+                prepared=prepared,
             )
             return store
         maker = StoreMaker(plan, pixels, self.exact.on(pixels), None, self.kind.keeps_map)
-        store = maker.by_blocks(BlockCache(OPEN_BYTES), None)
+        store = maker.by_blocks(BlockCache(OPEN_BYTES), prepared.exactly(plan, self.job.kernel))
         store.put(Tile(0, 0, *bounds.map.shape), bounds)
         return store
 

@@ -53,7 +53,7 @@ class Plan:
         The candidates from which the plan was chosen.
     exact_plan : Plan or None
         The plan by which blocks of windows are scored exactly where the engine's scores have
-        errors; None if no engine can, or memory does not suffice.
+        errors; None if no engine can, or memory does not suffice. Those of floats are rounded.
     direct_plan : Plan or None
         The plan by which blocks, or all windows, are scored where an engine without a map leaves
         them open: the faster of `exact_plan` and a plan whose scores may have errors.
@@ -229,10 +229,12 @@ def make(
         accelerators=accelerators,
         kernel_total=kernel_total,
     )
-    plan = replace(plan, exact_plan=_plan_of_blocks(replace(problem, exact=True), plan))
-    if engines.load(chosen.engine).HAS_MAP:
-        return plan
-    return replace(plan, direct_plan=_direct_plan(problem, plan))
+    has_map, exactly = engines.load(chosen.engine).HAS_MAP, replace(problem, exact=True)
+    exact_plan = _plan_of_blocks(exactly, plan)
+    if exact_plan is None and has_map and problem.tolerance > 0:
+        exact_plan = _plan_of_blocks(problem, plan)  # of floats, but for their rounding
+    plan = replace(plan, exact_plan=exact_plan)
+    return plan if has_map else replace(plan, direct_plan=_direct_plan(problem, plan))
 
 
 def _of_tiles(

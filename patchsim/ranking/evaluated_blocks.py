@@ -33,12 +33,18 @@ class EvaluatedBlocks:
     kernel : (height, width)
     is_quick : bool
         Whether a block takes less than its windows take one by one.
+
+    Attributes
+    ----------
+    error : float
+        The error of the bounds of all windows that were left when all were evaluated, or infinity.
     """
 
     def __init__(
         self, evaluate: EvaluateBlocks, kernel: tuple[int, int], *, is_quick: bool = True
     ) -> None:
         self.evaluate, self.is_quick = evaluate, is_quick
+        self.error = math.inf
         self._call = _CALL_PIXELS // math.prod(kernel)  # windows
         self._until_check = _MANY  # windows before all blocks are checked again
         self._requests: dict[tuple[int, int], int] = defaultdict(int)  # windows, by their block

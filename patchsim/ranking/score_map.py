@@ -148,7 +148,8 @@ class ScoreMap:
         block = self._block(row - row % BLOCK, col - col % BLOCK)
         bounds, is_open = self.upper_bounds[block.index], ~self.is_exact[block.index]
         # Its true score is lower than its bound by twice the error at most.
-        floor = self.upper_bounds[row, col] - 2 * (self.error + ROUNDING)
+        error = self.error if self._blocks is None else min(self.error, self._blocks.error)
+        floor = self.upper_bounds[row, col] - 2 * (error + ROUNDING)
         is_rival = is_open & (bounds >= floor)
         is_rival[row - block.top, col - block.left] = False
         rivals = np.flatnonzero(is_rival)
@@ -179,18 +180,28 @@ class ScoreMap:
         if todo := evaluated.left(blocks):
             with closing(evaluated.evaluate(todo)) as scored:
                 for tile, bounds in scored:
-                    self._store_exact(tile, bounds)
+                    evaluated.error = self._store_exact(tile, bounds)
                     evaluated.add(tile)
                     del bounds  # free them before the next tile is scored
 
-    def _store_exact(self, tile: Tile, bounds: Bounds) -> None:
-        """Store the exact scores of a tile that holds whole blocks."""
+    def _store_exact(self, tile: Tile, bounds: Bounds) -> float:
+        """Store a tile of whole blocks: its exact scores, and of floats their lower bounds.
+
+        Returns the error of the bounds of all windows that are left, infinite if it is unknown.
+        """
         is_new = np.equal(bounds.error, 0.0) & ~self.is_exact[tile.index]
         if self.map is not None:
             np.copyto(self.map[tile.index], bounds.map, where=is_new, casting="same_kind")
         upper_bounds = self.upper_bounds[tile.index]
         np.copyto(upper_bounds, bounds.map, where=is_new & (upper_bounds > SUPPRESSED))
         self.is_exact[tile.index] |= is_new
+        largest = float(np.max(bounds.error))
+        if largest == 0 or math.isinf(largest):
+            return math.inf
+        # The engine rounds its sums of floats.
+        lower = bounds.map + (bounds.error + ROUNDING)
+        np.minimum(upper_bounds, lower, out=upper_bounds, where=~self.is_exact[tile.index])
+        return largest if upper_bounds.shape == self.upper_bounds.shape else math.inf
 
     def _contenders(self) -> list[Tile]:
         """Return the blocks with many windows that could be the best of those left."""

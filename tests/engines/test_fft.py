@@ -185,14 +185,11 @@ def test_matches_are_those_of_the_exact_scores(seed, metric):
 def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
     import scipy.fft  # noqa: F401 - what an import keeps is not the tile's
 
-    if (metric, dtype) == ("sad", "float32"):
-        pytest.skip("sad takes bytes alone")
     height, width, side = size
     image = values(rng, dtype, height, width, 3)
     kernel = image[9 : 9 + side, 7 : 7 + side].copy()
     work = problem(image, kernel, metric, tolerance=0.02 if metric == "sad" else 0.0)
     tile = next(tiles.split(work.map_shape, fft.best_tile(work)))
-    lowrank.terms_of(6)  # made once
     tracemalloc.start()
     try:
         fft.prepare(kernel, work)(image[tile.source((side, side), (1, 1))])
@@ -209,19 +206,37 @@ def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
     assert fft.refuse(work) == "its sad may be off by 0.006, more than the tolerance 0"
     assert fft.refuse(replace(work, tolerance=0.02)) is None
     assert fft.refuse(replace(work, tolerance=0.02, exact=True))
-    assert fft.refuse(replace(work, tolerance=0.02, dtype="uint16"))
+    assert fft.refuse(replace(work, tolerance=0.02, dtype="float64"))
+    assert fft.refuse(replace(work, tolerance=0.02, dtype="uint16", opaque_level=255))
+    assert fft.refuse(replace(work, tolerance=0.02, dtype="float32", weight_sum=9))
     assert fft.refuse(replace(work, tolerance=0.02, data_range=50.0))
     with pytest.raises(InputError, match="more than the tolerance 0"):
         match(image, image[:9, :9], engine="fft")
 
 
-def test_the_recorded_errors_are_those_of_the_approximation():
-    table = np.abs(np.subtract.outer(np.arange(256.0), np.arange(256.0)))
-    for count, most in enumerate(lowrank.LARGEST_ERRORS, 1):
-        terms = lowrank.terms_of(count)
-        left = np.abs(table - terms.image.T @ terms.kernel - terms.offset).max(0)
-        assert (left <= terms.residual + 1e-9).all()
-        assert 0 <= most - left.max() <= 0.01
+@pytest.mark.parametrize("half", [0.0, 0.3, 127.5, 1e9])
+@pytest.mark.parametrize("products", lowrank.LARGEST_ERRORS)
+def test_the_recorded_errors_are_those_of_the_approximation(products, half):
+    """For values of the range, and for those beyond it with how far they are beyond it."""
+    middle = 0.4 * half
+    image = (middle + half * np.linspace(-1.3, 1.3, 521))[:, None]
+    kernel = (middle + half * np.linspace(-1, 1, 401))[:, None]
+    for_all = lowrank.Range(products, np.array([middle]), np.array([half]))
+    of_image = np.stack(lowrank.waves(for_all.angles(image), products))[..., 0]
+    of_kernel = np.stack(lowrank.factors(kernel, for_all))[..., 0]
+    sums = of_image.T @ of_kernel + half + for_all.beyond(image)
+    off = np.abs(sums - np.abs(image - kernel.T)).max()
+    most = lowrank.LARGEST_ERRORS[products] * 2 * half
+    assert 0.99 * most <= off <= most + 1e-9 * half
+
+
+@pytest.mark.parametrize(("spread", "products"), [(255, 6), (180, 4), (80, 2), (0, 2)])
+def test_kernels_of_a_narrow_range_need_fewer_products(spread, products, rng):
+    low = (255 - spread) // 2
+    kernel = rng.choice([low, low + spread], (40, 40, 1)).astype(np.uint8)
+    kernel[0, 0] = 0  # what lies beyond in a few pixels costs no product
+    work = problem(np.zeros((90, 90, 1), np.uint8), kernel, "sad", tolerance=0.02)
+    assert lowrank.range_of(metrics.Kernel(kernel), work).products == products
 
 
 @pytest.mark.parametrize("picture", ["noise", "cut out", "black and white", "flat"])

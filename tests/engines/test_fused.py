@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 from patchsim import match, metrics
 from patchsim.engines import fft, simd
 from patchsim.engines.common import fused, fused_costs, kernel_parts
-from patchsim.engines.common.lowrank import terms_of
 from patchsim.engines.tile_cache import Shared
 from patchsim.machine import extensions
 from patchsim.metrics import Kernel
@@ -89,6 +88,49 @@ def test_sad_within_a_tolerance(masked, tolerance, stride):
     assert bounds.error <= tolerance + 1e-6
 
 
+# Shares of the data range: what the image and the kernel have, before it is cut out of the image.
+PICTURES = {
+    "noise": lambda rng, shape: rng.random(shape),
+    "checkers": lambda _rng, shape: np.indices(shape[:2]).sum(0)[..., None] % 2 + np.zeros(shape),
+    "narrow": lambda rng, shape: 0.6 + 0.1 * rng.random(shape),
+    "two values": lambda rng, shape: 0.3 + 0.4 * rng.integers(0, 2, shape),
+    "outliers": lambda rng, shape: np.where(rng.random(shape) < 0.02, 1.0, rng.random(shape) / 50),
+    "one value": lambda _rng, shape: np.full(shape, 0.7),
+    "ramp": lambda _rng, shape: np.linspace(0, 1, shape[1])[:, None] + np.zeros(shape),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("image_shape", "size", "stride", "tolerance"),
+    [
+        ((37, 41, 1), (37, 41), (1, 1), 0.02),  # as large as the image
+        ((9, 150, 4), (1, 1), (1, 1), 0.02),
+        ((67, 143, 3), (17, 30), (1, 1), 0.07),
+        ((59, 143, 2), (21, 13), (3, 2), 0.01),
+    ],
+)
+@pytest.mark.usefixtures("variant")
+def test_sad_of_every_type_is_within_what_is_stated(
+    picture, dtype, image_shape, size, stride, tolerance, rng
+):
+    """Of a kernel that lies in the image, and of its negative, beyond whose range pixels lie."""
+    image = (PICTURES[picture](rng, image_shape) * SPAN[dtype]).astype(dtype)
+    for is_inverted in (False, True):
+        kernel = image[-size[0] :, -size[1] :].copy()
+        if is_inverted:
+            kernel = np.ascontiguousarray(SPAN[dtype] - kernel).astype(dtype)
+        work = problem(image, kernel, "sad", stride, tolerance=tolerance)
+        assert fused.can_take(work)
+        bounds = fft.prepare(kernel, work)(image)
+        windows = np.lib.stride_tricks.sliding_window_view(image.astype(float), size, (0, 1))
+        windows = windows[:: stride[0], :: stride[1]]
+        off = np.abs(windows - kernel.transpose(2, 0, 1)).mean((2, 3, 4))
+        check(bounds, 1 - off / SPAN[dtype], error=tolerance)
+        assert bounds.error <= tolerance + 2e-6
+
+
 # The metric and type of the pixels, the kernels' size, the stride, and whether a map is wanted.
 TOGETHER = [
     ("zncc", "uint8", (16, 16), (1, 1), True),
@@ -99,6 +141,7 @@ TOGETHER = [
     ("ssd", "uint8", (45, 31), (1, 1), True),
     ("ssd", "float32", (16, 16), (3, 1), True),
     ("sad", "uint8", (45, 31), (1, 1), True),
+    ("sad", "float32", (45, 31), (1, 1), True),
 ]
 
 
@@ -111,6 +154,9 @@ def test_kernels_of_one_size_score_as_each_alone(
     image = photograph("astronaut")[:300, :400].copy()
     image[:, 170:] = image[:, 170:] // 16 + 100
     image[90:220, 200:330] = 77
+    if (metric, dtype) == ("sad", "uint8"):  # every kernel has about the range of the type
+        image //= 8
+        image[::2] = 255 - image[::2]
     if dtype != "uint8":
         image = (image * (SPAN[dtype] / 255)).astype(dtype)
     height, width = size
@@ -132,8 +178,11 @@ def test_kernels_of_one_size_score_as_each_alone(
     scores = _correlation.scores
     monkeypatch.setattr(_correlation, "scores", watched)
     together = [replace(work, kernel_count=11, same_size=9) for work in works]
-    # Eight of one size, the one of another, and two that are left of the first; or one by one.
-    for most, expected in ((1 << 30, [8, 1, 2]), (1, [1] * 11)):
+    # Eight of one size, the one of another, and two that are left of the first; or one by one, as
+    # those of `sad` that differ in their ranges.
+    one_by_one = [1] * 11
+    at_most = one_by_one if (metric, dtype) == ("sad", "float32") else [8, 1, 2]
+    for most, expected in ((1 << 30, at_most), (1, one_by_one)):
         calls.clear()
         monkeypatch.setattr(fused_costs, "_AT_ONCE_BYTES", most)
         prepared = fft.prepare_together([Kernel(one) for one in every], together)
@@ -904,14 +953,20 @@ def test_arguments_that_fit_are_taken():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("term", range(16))
-def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
+@pytest.mark.parametrize(
+    ("dtype", "middle", "half"),
+    [("uint8", 127.5, 127.5), ("uint8", 90.0, 40.5), ("uint16", 9e3, 8e3), ("float32", 0.25, 0.5)],
+)
+def test_factors_of_sad_are_waves_of_the_pixels(term, dtype, middle, half, variant):
     # A kernel of one pixel, so that the product is the image's factor itself.
-    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    top = SPAN[dtype]
+    image = np.linspace(0, top, 256).astype(dtype).reshape(16, 16, 1)
     taps = np.zeros((16, 1, 1))
     taps[term] = 1
+    total = 4.0 + 4 * top  # scores from above 0 to 0.75
     given = arguments(
-        image=image, taps=taps[None], means=np.zeros((1, 1)), metric="sad", terms=16,
-        variant=variant, numbers=numbers(offset=2.0, total=4.0),  # scores from 0.25 to 0.75
+        image=image, taps=taps[None], means=np.array([[middle, half]]), metric="sad", terms=16,
+        variant=variant, numbers=numbers(offset=2.0, total=total),
         spectra=kernel_parts.aligned(16 * _correlation.TILE_VALUES, np.float32),
     )  # fmt: skip
     cut = {name: given[name] for name in ("parts_y", "parts_x", "terms", "variant")}
@@ -919,11 +974,13 @@ def test_factors_of_sad_are_waves_of_the_bytes(term, variant):
     _correlation.scores(**given)
     wave = np.cos if term % 2 else np.sin
     odd = term - term % 2 + 1
-    exact = wave(odd * np.pi * (image[..., 0] - 127.5) / 256)
-    error = 4 * given["errors"].max()
-    assert np.abs(2 - 4 * given["map"][0].astype(np.float64) - exact).max() <= error
-    assert error < 1e-5 + odd**2 * 3e-7
-    np.testing.assert_allclose(terms_of(16).image[term], exact.ravel(), rtol=0, atol=1e-12)
+    shares = (image[..., 0].astype(np.float64) - middle) / half
+    outside = np.maximum(np.abs(shares) - 1, 0) * half
+    exact = wave(odd * np.pi / 2 * shares.clip(-1, 1)) + outside
+    error = total * given["errors"].max()
+    found = total * (1 - given["map"][0].astype(np.float64)) - 2
+    assert np.abs(found - exact).max() <= error
+    assert error < 1e-5 + odd**2 * 3e-7 + total * 2**-21
 
 
 # Arguments that have a row for each kernel: their shapes, of one, and types.
@@ -975,7 +1032,11 @@ OF_KERNEL = (
         {"maxima": np.zeros((2, 1, 1), np.float32)},
         {"errors": np.zeros((1, 1, 2), np.float32)},
         {"errors": np.zeros((1, 1, 1))},
-        {"metric": "sad", "image": np.zeros((20, 20, 2), np.uint16)},
+        {"metric": "sad"},  # without the ranges
+        {"metric": "sad", "is_direct": True, "means": np.ones((1, 4))},
+        {"metric": "sad", "means": np.full((1, 4), -1.0)},
+        {"metric": "sad", "means": np.full((1, 4), math.nan)},
+        {"metric": "sad", "means": np.full((1, 4), math.inf)},
         {"metric": "hue"},
         {"terms": 0},
         {"terms": 2},

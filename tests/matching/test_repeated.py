@@ -14,6 +14,7 @@ from patchsim import InputError, Matcher, match
 from patchsim.choices import METRICS
 from patchsim.engines import pruned
 from patchsim.matching.repeated import Repeated
+from patchsim.metrics.window_sums import Pair as WindowSums
 
 
 @pytest.fixture
@@ -47,6 +48,31 @@ OPTIONS = [
     {"threshold": 1.0, "top": None}, {"stride": (2, 3), "top": 2}, {"tolerance": 0.02},
     {"sort": "reading", "top": 4},
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_of_an_absent_kernel_are_scored_at_once(dtype, repetitions, monkeypatch, rng):
+    """Their windows one by one would take longer than a map without a tolerance."""
+    image = rng.integers(0, 200, (160, 170)).astype(dtype)
+    kernel = rng.integers(0, 200, (40, 40)).astype(dtype)
+    span = (0, 255) if dtype == np.float32 else None
+    if dtype == np.uint16:
+        image, kernel = image * dtype(300), kernel * dtype(300)
+    asked, score = [], WindowSums.scores
+
+    def counted(self, places, arguments):
+        asked.append(len(places))
+        return score(self, places, arguments)
+
+    monkeypatch.setattr(WindowSums, "scores", counted)
+    matcher = Matcher(kernel, engine="fft", tolerance=0.02, top=1, margin=False, data_range=span)
+    truth = match(image, kernel, engine="simd", top=1, margin=False, data_range=span)
+    for is_repeated in (False, False, True):
+        asked.clear()
+        report = matcher.match(image, map=True)
+        assert repetitions == [True] * is_repeated
+        assert report.matches == truth.matches
+        assert sum(asked) < 500  # of 15851, all of which are within the tolerance
 
 
 def test_a_finder_that_gave_up_is_left_out_for_more_and_more_images(monkeypatch, astronaut):

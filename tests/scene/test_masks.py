@@ -13,7 +13,6 @@ from PIL import Image
 
 from patchsim import InputError, choices, engines, match, metrics
 from patchsim.engines import fft
-from patchsim.engines.common import lowrank
 from patchsim.geometry import tiles
 from patchsim.pictures import reader
 from patchsim.scene import masks
@@ -232,7 +231,6 @@ def test_a_tile_takes_no_more_memory_than_planned(dtype, metric, size, rng):
         assert (metric, dtype) == ("sad", "float32")
         return
     tile = next(tiles.split(problem.map_shape, fft.best_tile(problem)))
-    lowrank.terms_of(6)  # made once
     tracemalloc.start()
     try:
         fft.prepare(kernel, problem, weights)(image[tile.source((side, side), (1, 1))])

@@ -25,7 +25,6 @@ from patchsim.engines.common.fused_costs import (
     cut_of_tile,
     planes_of,
     taps_at_once,
-    term_count,
 )
 from patchsim.engines.common.fused_costs import best_tile as best_tile
 from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
@@ -82,8 +81,10 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
 
 
 def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
-    if is_direct or problem.dtype != "uint8" or lowrank.products_needed(problem) is None:
-        return "it approximates the sad of uint8, within a tolerance"
+    if is_direct or lowrank.products_needed(problem) is None:
+        return "it approximates sad, within a tolerance"
+    if problem.dtype not in FORMATS:
+        return f"its sad takes {', '.join(FORMATS)}, not {problem.dtype}"
     if problem.opaque_level is not None:
         return "its sad takes images all visible"
     if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:
@@ -95,8 +96,8 @@ def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
 
 def _transforms_of_window(problem: Problem) -> float:
     """Return the transforms for a window of a large map, as `_MOST_TRANSFORMS` counts them."""
-    is_square = problem.metric == "sad"
-    return kernel_parts.best_cut(planes_of(problem), _LARGE, is_square=is_square).transforms
+    is_near = problem.metric == "sad"
+    return kernel_parts.best_cut(planes_of(problem), _LARGE, is_near=is_near).transforms
 
 
 def _refusal_of_direct_sums(problem: Problem) -> str | None:
@@ -132,12 +133,16 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
 
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
-    """As `prepare`, by transforms; kernels of one size share those of a tile."""
-    by_size = defaultdict(list)
-    for number, problem in enumerate(problems):
-        by_size[problem.kernel].append(number)
+    """As `prepare`, by transforms; kernels of one size share those of a tile.
+
+    Those of `sad` have one range, too, so that each has the scores that it has alone.
+    """
+    alike = defaultdict(list)
+    for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
+        values = lowrank.range_of(kernel, problem).key if problem.metric == "sad" else None
+        alike[problem.kernel, values].append(number)
     scorers: dict[int, SharedScorer] = {}
-    for numbers in by_size.values():
+    for numbers in alike.values():
         pairs = [(kernels[number], problems[number]) for number in numbers]
         together = _Together(*zip(*pairs, strict=True))
         scorers |= {number: partial(together.score, i) for i, number in enumerate(numbers)}
@@ -161,9 +166,12 @@ class _Together:
         built = kernel_parts.extension()
         assert built is not None, "takes says so"
         self._problem, self._built, self._is_direct = problem, built, is_direct
-        height, width, planes = planes_of(problem)
-        self._taps = np.empty((len(kernels), planes, height, width))
-        self._means = np.empty((len(kernels), problem.kernel[2]))
+        height, width, channels = problem.kernel
+        # All kernels of `sad` have one range.
+        values = lowrank.range_of(kernels[0], problem) if problem.metric == "sad" else None
+        terms = values.products if values else 1
+        self._taps = np.empty((len(kernels), terms * channels, height, width))
+        self._means = np.empty((len(kernels), (2 if values else 1) * channels))
         self._numbers = np.empty((len(kernels), 5))
         self._arguments: dict[str, Any] = {
             "metric": problem.metric,
@@ -172,13 +180,16 @@ class _Together:
             "stride_x": problem.stride[1],
             "block": blocks.BLOCK,
             "is_direct": is_direct,
-            "terms": term_count(problem),
+            "terms": terms,
             "variant": kernel_parts.variant(),
         }
-        of_metric = _terms_of_sad if problem.metric == "sad" else _less_means
         for number, (kernel, problem_of_kernel) in enumerate(zip(kernels, problems, strict=True)):
             taps, numbers = self._taps[number], self._numbers[number]
-            taps[...], self._means[number], numbers[1:] = of_metric(kernel, problem_of_kernel)
+            taps[...], self._means[number], numbers[1:] = (
+                _terms_of_sad(kernel, problem_of_kernel, values)
+                if values
+                else _less_means(kernel, problem_of_kernel)
+            )
             # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
             numbers[0] = 2.0 ** math.frexp(float(abs(taps).max()))[1]
             taps /= numbers[0]
@@ -193,7 +204,7 @@ class _Together:
 
     def _transformed(self, cut: kernel_parts.Cut, dtype: type[Value]) -> NDArray[Value]:
         """Return the transforms of all kernels, [kernels, values]."""
-        count, (_, _, planes) = len(self._taps), planes_of(self._problem)
+        count, planes = self._taps.shape[:2]
         values = cut.kernel_values * planes
         spectra = aligned(0 if self._is_direct else count * values, dtype).reshape(count, -1)
         for taps, out in zip(self._taps, spectra, strict=True):
@@ -278,8 +289,8 @@ class _Together:
         ]
 
 
-# The taps of a kernel, [planes, h, w]; its means, [C]; and own, total, offset and residual, as
-# `_correlation.scores` takes them.
+# The taps of a kernel, [planes, h, w]; its means, [C], or ranges, [2 C]; and own, total, offset and
+# residual, as `_correlation.scores` takes them.
 _OfKernel = tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float, float, float]]
 
 
@@ -292,18 +303,19 @@ def _less_means(kernel: Kernel, problem: Problem) -> _OfKernel:
     return (pixels - means).transpose(2, 0, 1), means, (spread, total, 0.0, 0.0)
 
 
-def _terms_of_sad(kernel: Kernel, problem: Problem) -> _OfKernel:
+def _terms_of_sad(kernel: Kernel, problem: Problem, values: lowrank.Range) -> _OfKernel:
     """Return what the extension takes of a kernel's factors, [terms x C, h, w]."""
-    terms = lowrank.terms_of(term_count(problem))
-    pixels = kernel.pixels.transpose(2, 0, 1)  # [C, h, w]
     weights = np.ones((1, 1, 1))
     if kernel.weights is not None:
-        weights = np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
+        weights = np.atleast_3d(kernel.weights).astype(np.float64)
+    widths = 2 * values.halves * np.broadcast_to(weights, kernel.pixels.shape)
     total = problem.total_weight * problem.data_range
-    offset = float((weights * terms.offset[pixels]).sum())
-    residual = float((weights * terms.residual[pixels]).sum())
-    taps = np.concatenate([weights * term[pixels] for term in terms.kernel])
-    return taps, np.zeros(len(pixels)), (0.0, total, offset, residual)
+    beyond = float((weights * values.beyond(kernel.pixels)).sum())
+    residual = lowrank.LARGEST_ERRORS[values.products] * float(widths.sum()) + beyond
+    factors = [weights * factor for factor in lowrank.factors(kernel.pixels, values)]
+    taps = np.concatenate(factors, axis=2).transpose(2, 0, 1)
+    ranges = np.concatenate([values.middles, values.halves])
+    return taps, ranges, (0.0, total, float(widths.sum()) / 2, residual)
 
 
 def _own(kernel: Kernel, metric: str) -> float:

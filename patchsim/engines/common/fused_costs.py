@@ -80,9 +80,9 @@ def cut_of(problem: Problem) -> Cut:
     rows, cols = problem.map_shape
     # Each thread has a part of the map's rows.
     planes, windows = planes_of(problem), (-(-rows // problem.threads), cols)
+    if problem.metric == "sad":
+        return best_cut(planes, windows, problem.stride, is_near=True)
     square = best_cut(planes, windows, problem.stride, is_square=True)
-    if problem.metric == "sad":  # of which longer transforms take much memory
-        return square
     best = best_cut(planes, windows, problem.stride)
     # Beside contrast in one tile, flat windows are made again, which takes longer than is saved.
     is_made_again = problem.metric != "ssd" and kernel_parts.is_made_again(problem)

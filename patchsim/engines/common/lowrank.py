@@ -1,99 +1,156 @@
-"""|a-b| of two bytes as a short sum of products, f1(a) g1(b) + f2(a) g2(b) + ... + offset(b).
+"""|a-b| of two values as a short sum of products, f1(a) g1(b) + f2(a) g2(b) + ... + a constant.
 
-A sum of absolute differences is then a few sums of products, whatever the kernel's size. The f are
-cosines and sines of odd multiples of pi a / 256, of which the Fourier series of |a-b| as a triangle
-wave is made (they leave less over than as many singular vectors of the table of |a-b|). For each b
-the g(b) and the offset are those with the least largest error over all a, by Lawson's iteration:
-least squares whose weights grow where the error is (C. L. Lawson, Contributions to the theory of
-linear least maximum approximation, 1961). What is left over for any a bounds the error for any
-picture.
+A sum of absolute differences is then a few sums of products, whatever the kernel's size. Over all
+differences of values of a range R, |a-b| is a period of a triangle wave, and about
+R (1/2 + c1 cos x + c3 cos 3x + ...) with x = pi (a-b) / R. A cosine of a difference is two
+products: cos n(p-q) = sin np sin nq + cos np cos nq. What the cosines leave over bounds the error
+for any picture.
+
+A range may be that of the kernel's values alone, because |a-b| is |a'-b| + |a-a'| for every b of
+the range if a' is its value that is nearest to a. The last part depends on the image alone: it is
+summed over windows without any product. So kernels of a narrow range need fewer products.
 """
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.problem import Problem
+from patchsim.metrics import INTEGER_RANGE, Kernel
+from patchsim.types import Pixels
 
-VALUES = 256  # of a byte
-_ROUNDS = 30
-
-# Grey levels that approximations with 1, 2, 3 ... products are off at the most; they are made when
-# they are needed, which takes longer than to know this.
-LARGEST_ERRORS = (
-    63.943,
-    15.61,
-    14.436,
-    7.263,
-    6.98,
-    4.534,
-    4.452,
-    3.299,
-    3.252,
-    2.565,
-    2.534,
-    2.108,
-    2.137,
-    1.796,
-    1.769,
-    1.564,
+# Coefficients of 1, 2, 3 ... cosines, of odd multiples of x, whose largest error over all
+# differences is least (by linear programming), and that error.
+_COSINES = (
+    ((-0.43928,), 0.06073),
+    ((-0.40906, -0.06354), 0.02741),
+    ((-0.40673, -0.04679, -0.02923), 0.01727),
+    ((-0.40603, -0.04586, -0.01724, -0.01834), 0.01254),
+    ((-0.40574, -0.04552, -0.01676, -0.00895, -0.01322), 0.00982),
+    ((-0.40559, -0.04535, -0.01656, -0.00867, -0.00549, -0.01029), 0.00806),
+    ((-0.40551, -0.04526, -0.01645, -0.00854, -0.00531, -0.00371, -0.0084), 0.00684),
+    ((-0.40545, -0.0452, -0.01639, -0.00846, -0.00521, -0.00359, -0.00268, -0.00709), 0.00594),
 )
+# The largest error of 2, 4, 6 ... products, over the range.
+LARGEST_ERRORS = {2 * count: error for count, (_, error) in enumerate(_COSINES, 1)}
+
+# Shares of a kernel's values that may lie beyond each end of the range.
+_BEYOND = (0.0, 0.002, 0.01, 0.03, 0.08)
+
+# Narrower ranges, of floats alone, count as one value, so that no quotient overflows in float32.
+_LEAST_HALF = 1e-30
 
 
-@dataclass(frozen=True)
-class Terms:
-    """An approximation of |a-b|.
+class Range(NamedTuple):
+    """Values of which |a-b| is approximated, and with how many products.
 
     Attributes
     ----------
-    image, kernel : float64 array [terms, 256]
-        f(a) and g(b).
-    offset : float64 array [256]
-        Of each b.
-    residual : float64 array [256]
-        No a is further off than this, for each b.
+    products : int
+        For a channel.
+    middles, halves : float64 arrays [C]
+        The middle of each channel's range and half of its width, exact in float32.
     """
 
-    image: NDArray[np.float64]
-    kernel: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    residual: NDArray[np.float64]
+    products: int
+    middles: NDArray[np.float64]
+    halves: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return len(self.image)
+    @property
+    def key(self) -> tuple[int, bytes, bytes]:
+        """Return what is equal of equal ranges."""
+        return self.products, self.middles.tobytes(), self.halves.tobytes()
+
+    def angles(self, pixels: Pixels) -> NDArray[np.float64]:
+        """Return x, from -pi/2 to pi/2, of the values of the range nearest to pixels [..., C]."""
+        widths = np.where(self.halves > 0, self.halves, 1.0)
+        shares = ((pixels - self.middles) / widths).clip(-1.0, 1.0)
+        return np.where(self.halves > 0, shares, 0.0) * (math.pi / 2)
+
+    def beyond(self, pixels: Pixels) -> NDArray[np.float64]:
+        """Return how far pixels [..., C] lie beyond the range."""
+        return np.maximum(np.abs(pixels - self.middles) - self.halves, 0.0)
 
 
-@functools.cache
-def terms_of(count: int) -> Terms:
-    """The approximation with that many products."""
-    values = np.arange(VALUES, dtype=np.float64)
-    table = np.abs(values[:, None] - values)
-    angles = np.pi * (values - values.mean()) / VALUES
-    waves = [wave(odd * angles) for odd in range(1, count + 1, 2) for wave in (np.sin, np.cos)]
-    basis = np.column_stack([*waves[:count], np.ones(VALUES)])  # [a, terms and the offset]
-    squares = (basis[:, :, None] * basis[:, None]).reshape(VALUES, -1)
-    weights = np.full_like(table, 1 / VALUES)
-    factors = np.zeros((VALUES, count + 1))
-    residual = np.full(VALUES, np.inf)
-    for _ in range(_ROUNDS):
-        # Least squares for each b, with its own weights for the a.
-        normal = (weights.T @ squares).reshape(VALUES, count + 1, count + 1)
-        right = (weights * table).T @ basis
-        solved = np.linalg.solve(normal, right[..., None])[..., 0]
-        errors = np.abs(table - basis @ solved.T)
-        largest = errors.max(0)
-        better = largest < residual
-        factors[better], residual[better] = solved[better], largest[better]
-        weights *= errors / largest + 1e-3
-        weights /= weights.sum(0)
-    return Terms(basis[:, :-1].T, factors[:, :-1].T, factors[:, -1], residual)
+def waves(angles: NDArray[np.float64], products: int) -> list[NDArray[np.float64]]:
+    """Return sin x, cos x, sin 3x, cos 3x ... of angles, as many as there are products."""
+    odds = range(1, products, 2)
+    return [wave(odd * angles) for odd in odds for wave in (np.sin, np.cos)]
+
+
+def factors(kernel: Pixels, values: Range) -> list[NDArray[np.float64]]:
+    """Return what a kernel's pixels [h, w, C] multiply the image's waves by, for each product."""
+    cosines, _ = _COSINES[values.products // 2 - 1]
+    of_waves = waves(values.angles(kernel), values.products)
+    widths = 2 * values.halves
+    return [widths * cosines[i // 2] * wave for i, wave in enumerate(of_waves)]
+
+
+def full_range(problem: Problem) -> Range:
+    """Return the range of all values of an integer type."""
+    products = products_needed(problem)
+    assert products is not None, "refuse says so"
+    half = np.full(problem.kernel[2], INTEGER_RANGE[problem.dtype] / 2)
+    return Range(products, half, half)
+
+
+def range_of(kernel: Kernel, problem: Problem) -> Range:
+    """Return a range of a kernel's values that needs fewest products within the tolerance.
+
+    What lies beyond a range is summed without weights, so that a kernel with weights has the range
+    of its type.
+    """
+    most = products_needed(problem)
+    assert most is not None, "refuse says so"
+    if kernel.weights is not None:
+        return full_range(problem)
+    flat = kernel.pixels.reshape(-1, kernel.pixels.shape[2])
+    ranks = sorted({rank for share in _BEYOND for rank in _ranks(share, len(flat))})
+    ordered = np.partition(flat, ranks, axis=0)[ranks].astype(np.float64)
+    value_at = dict(zip(ranks, ordered, strict=True))
+    ends = [[value_at[rank] for rank in _ranks(share, len(flat))] for share in _BEYOND]
+    ranges = [_between(low, high) for low, high in ends]
+    widths = np.array([2 * one.halves.mean() for one in ranges])
+    beyond = np.array([one.beyond(flat).mean() for one in ranges])
+    for products, error in LARGEST_ERRORS.items():
+        left = error * widths + beyond
+        best = int(np.argmin(left))
+        if products == most and INTEGER_RANGE.get(problem.dtype) == problem.data_range:
+            break  # nothing is beyond the type's range, nor has to be summed
+        if products == most or left[best] <= problem.tolerance * problem.data_range:
+            return ranges[best]._replace(products=products)
+    return full_range(problem)
+
+
+def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> Range:
+    """Return the range from one value of each channel to another."""
+    middles = ((low + high) / 2).astype(np.float32).astype(np.float64)
+    exact = np.maximum(high - middles, middles - low)
+    halves = exact.astype(np.float32)
+    halves = np.where(halves < exact, np.nextafter(halves, np.float32(np.inf)), halves)
+    return Range(0, middles, np.where(halves < _LEAST_HALF, 0.0, halves.astype(np.float64)))
+
+
+def _ranks(share: float, count: int) -> tuple[int, int]:
+    """Return the places, in order, of the lowest and the highest value of a range."""
+    beyond = int(share * count)
+    return beyond, count - 1 - beyond
 
 
 def products_needed(problem: Problem) -> int | None:
-    """For a channel, or None if the tolerance is too small."""
-    error = 0.0 if problem.exact else problem.tolerance * problem.data_range
-    return next((n for n, most in enumerate(LARGEST_ERRORS, 1) if most <= error), None)
+    """Return how many products any kernel needs for a channel, or None if too many.
+
+    Values of 16 bits and floats lie within the data range. Those of bytes, and of kernels with
+    weights, are taken to have the range of their type, which floats do not have.
+    """
+    if problem.exact:
+        return None
+    share = 1.0
+    if problem.dtype == "uint8" or problem.weight_sum is not None:
+        share = INTEGER_RANGE.get(problem.dtype, math.inf) / problem.data_range
+    errors = LARGEST_ERRORS.items()
+    return next((n for n, error in errors if error * share <= problem.tolerance), None)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import fused_costs, lowrank, sharing
+from patchsim.engines.common import fused, fused_costs, lowrank, sharing
 from patchsim.engines.contract import Scorer, SharedScorer
 from patchsim.engines.fft import passes
 from patchsim.engines.fft.costs import best_tile as best_tile
@@ -36,13 +36,9 @@ _SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
 
 def refuse(problem: Problem) -> str | None:
     if problem.metric == "sad":
-        if problem.dtype != "uint8":
-            return f"its sad takes uint8, not {problem.dtype}"
-        if lowrank.products_needed(problem) is None:
-            error = lowrank.LARGEST_ERRORS[-1] / problem.data_range
-            return (
-                f"its sad may be off by {error:.3f}, more than the tolerance {problem.tolerance:g}"
-            )
+        refusal = _refusal_of_sad(problem)
+        if refusal is not None:
+            return refusal
     count = problem.kernel[0] * problem.kernel[1]
     if problem.metric == "zncc" and problem.dtype in INTEGER_RANGE:
         # The products of a window's sums and the kernel's, which are n / 2 at the most.
@@ -53,6 +49,17 @@ def refuse(problem: Problem) -> str | None:
         return f"its sums over {problem.dtype} are rounded"
     if not devices.has_float64(problem.device):
         return f"its sums need 64 bits, which {problem.device} does not have; use --device cpu"
+    return None
+
+
+def _refusal_of_sad(problem: Problem) -> str | None:
+    if problem.dtype != "uint8" and problem.device != "cpu":
+        return f"its sad takes uint8, not {problem.dtype}"
+    if lowrank.products_needed(problem) is None:
+        error = min(lowrank.LARGEST_ERRORS.values())
+        return f"its sad may be off by {error:.3f}, more than the tolerance {problem.tolerance:g}"
+    if problem.dtype != "uint8":  # of which the other transforms have no tables
+        return fused.refusal(problem, is_direct=False)
     return None
 
 

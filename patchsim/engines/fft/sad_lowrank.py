@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from patchsim import metrics
-from patchsim.engines.common.lowrank import VALUES, products_needed, terms_of
+from patchsim.engines.common import lowrank
+from patchsim.engines.common.lowrank import products_needed
 from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
-from patchsim.metrics import Kernel
+from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.numerics.array_api import Array, cast, like, namespace, to_device, to_numpy
 from patchsim.numerics.overlap_save import Products, Spectra, norm_of, products_bytes, rounding
 from patchsim.numerics.precision import DOUBLE, SINGLE
@@ -91,7 +92,7 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScorer:
     if problem.opaque_level is not None:
         return _visible_score(sums, problem)
     offset = sums.offsets.sum()
-    certified = (sums.counts * sums.terms.residual[sums.taps]).sum()
+    certified = 2 * sums.error * offset
     total = problem.total_weight * problem.data_range
 
     def score(shared: Shared, windows: tuple[int, int], _seen: Seen | None = None) -> Bounds:
@@ -110,8 +111,7 @@ def _visible_score(sums: _Sums, problem: Problem) -> SharedScorer:
     taps_of_levels = sums.offsets.sum(0)
     offsets = Products([to_device(taps_of_levels, problem.device)])
     offset_norm = norm_of(taps_of_levels)
-    is_counted = np.broadcast_to(sums.counts, sums.taps.shape) > 0
-    worst = sums.terms.residual[sums.taps[is_counted]].max()
+    worst = sums.error * INTEGER_RANGE[problem.dtype]
 
     def of_levels(levels: Array, longest: tuple[int, int]) -> tuple[Spectra, float]:
         values = cast(levels, DOUBLE)
@@ -141,36 +141,32 @@ class _Sums:
 
     Attributes
     ----------
-    terms : Terms
-    taps : array [C, h, w]
-        The kernel's values.
-    counts : float64 array [C, h, w] or [1, h, w]
-        The weights of the values.
+    error : float
+        How far |a-b| may be off, over the range of a byte.
     offsets : float64 array [C, h, w]
-        What the kernel alone adds to the sum, for each value.
+        What the kernel alone adds to the sum, for each value: half of the range, times its weight.
     """
 
     def __init__(self, kernel: Kernel, problem: Problem) -> None:
-        product_count = products_needed(problem)
-        assert product_count is not None, "refuse says so"
+        values = lowrank.full_range(problem)
+        every = values.angles(np.arange(INTEGER_RANGE[problem.dtype] + 1)[:, None])[:, 0]
         self._problem = problem
-        self.terms = terms = terms_of(product_count)
-        singles = terms.image.astype(np.float32)
+        self.error = lowrank.LARGEST_ERRORS[values.products]
+        singles = np.stack(lowrank.waves(every, values.products)).astype(np.float32)
         self._energy = (singles.astype(np.float64) ** 2).sum(0)
         self._image_terms = to_device(singles, problem.device)
-        self.taps = taps = kernel.pixels.transpose(2, 0, 1)
-        self.counts = counts = np.ones((1, 1, 1))
+        counts = np.ones((1, 1, 1))
         if kernel.weights is not None:
-            self.counts = counts = (
-                np.atleast_3d(kernel.weights).transpose(2, 0, 1).astype(np.float64)
-            )
+            counts = np.atleast_3d(kernel.weights).astype(np.float64)
+        weighted = [counts * factor for factor in lowrank.factors(kernel.pixels, values)]
         factors = [
-            to_device((count * term[channel]).astype(np.float32), problem.device)
-            for count, channel in zip(np.broadcast_to(counts, taps.shape), taps, strict=True)
-            for term in terms.kernel
+            to_device(factor[..., channel].astype(np.float32), problem.device)
+            for channel in range(kernel.pixels.shape[2])
+            for factor in weighted
         ]
-        self._norm = math.sqrt((counts**2 * (terms.kernel**2).sum(0)[taps]).sum())
-        self.offsets = counts * terms.offset[taps]
+        self._norm = math.sqrt(sum(float((factor**2).sum()) for factor in weighted))
+        halves = np.broadcast_to(counts * values.halves, kernel.pixels.shape)
+        self.offsets = halves.transpose(2, 0, 1)
         self._products = Products(factors)
 
     def of(
@@ -221,7 +217,7 @@ class _Sums:
         xp, often = namespace(channels), None
         if levels is not None:
             often = xp.broadcast_to(cast(levels, DOUBLE) ** 2, channels.shape).reshape(-1)
-        counts = xp.bincount(channels.reshape(-1), often, minlength=VALUES)
+        counts = xp.bincount(channels.reshape(-1), often, minlength=len(self._energy))
         return math.sqrt(self._energy @ to_numpy(counts))
 
 
