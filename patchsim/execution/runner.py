@@ -14,7 +14,7 @@ from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
-from patchsim.planning import tiling
+from patchsim.planning import candidates
 from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
@@ -140,7 +140,7 @@ def run_together(
     """
     size = _largest([plan.problem.kernel[:2] for plan in plans])
     stride = plans[0].problem.stride
-    piece = tiling.piece_of(plans[0].chosen, plans[0].tile)
+    piece = candidates.piece_of(plans[0].chosen, plans[0].tile)
     extent = tiles.extent(piece, size, stride)
 
     def work(common: Tile) -> list[Tile]:

@@ -18,6 +18,8 @@ _SHARE_OF_FREE = 0.8
 # A device with this many times less free memory than the emptiest one is left out, as all devices
 # get tiles of one size.
 _FULL = 4
+# The windows of a tile on the CPU, whose sums in float64 fit the cache of a core.
+_CACHED_WINDOWS = 1 << 17
 _ONE_SECOND, _MINUTES = 0.9995, 100  # seconds below which milliseconds and seconds are written
 _TWO_DIGITS = 9.95  # milliseconds from which they are whole
 
@@ -114,15 +116,40 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
 def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:
     """Return the bytes of tiles in flight and of their scores, until `runner` yields them."""
     engine, problem = engines.load(chosen.engine), chosen.problem
-    for_tiles = at_once * (engine.working_bytes(problem, *tile) + _read_bytes(problem, tile))
-    bounds = Bounds.estimate_bytes(*tile) if engine.HAS_MAP else 0
+    piece = piece_of(chosen, tile)
+    for_tiles = at_once * (engine.working_bytes(problem, *piece) + _read_bytes(problem, tile))
+    bounds = Bounds.estimate_bytes(*piece) if engine.HAS_MAP else 0
     if problem.kernel_count > 1 and engines.can_share(engine):
         # The scores of a tile are taken for one kernel after another, by the thread that made them.
-        for_kernels = problem.kernel_count * engine.kernel_bytes(problem, *tile)
+        for_kernels = problem.kernel_count * engine.kernel_bytes(problem, *piece)
         if problem.device != "cpu":  # each device has its own
             for_kernels *= at_once
         return for_tiles + at_once * bounds + for_kernels
     return for_tiles + threads.results_held(at_once) * bounds
+
+
+def piece_of(chosen: Candidate, tile: tuple[int, int]) -> tuple[int, int]:
+    """Return the piece of a tile (rows, cols) that is scored at once.
+
+    A tile of an image that is not held in memory is large, so that few pixels are read twice. It is
+    scored in the tiles that an image in memory would have.
+    """
+    problem = chosen.problem
+    is_square = engines.load(chosen.engine).best_tile(problem) is not None
+    if problem.reading is None or problem.device != "cpu" or is_square:
+        return tile
+    return cached_tile(tile)
+
+
+def cached_tile(tile: tuple[int, int]) -> tuple[int, int]:
+    """Return a part of a tile, of whole blocks, whose scores stay in the processor's cache.
+
+    Those of larger tiles are written to new pages of memory, which takes as long as a kernel of
+    16x16 takes to be compared.
+    """
+    wide = min(tile[1], _CACHED_WINDOWS // BLOCK)
+    tall = max(1, _CACHED_WINDOWS // (BLOCK * wide)) * BLOCK
+    return min(tile[0], tall), wide
 
 
 def _read_bytes(problem: Problem, tile: tuple[int, int]) -> int:

@@ -15,9 +15,6 @@ _TILE_SECONDS = 0.1
 # A shorter search runs on one thread, as starting threads takes half a millisecond.
 _WORTH_SHARING_SECONDS = 0.002
 
-# The windows of a tile on the CPU, whose sums in float64 fit the cache of a core.
-_CACHED_WINDOWS = 1 << 17
-
 # A tile of an image that is not held in memory is so many kernels tall, where memory allows.
 _KERNELS_TALL = 2
 # Its smallest tile is so many windows tall and wide.
@@ -71,7 +68,7 @@ def chosen_for(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int
         tile = min(tile[0], floor_to_blocks(most, rows)), tile[1]
     parallel = min(parallel, -(-rows // tile[0]) * -(-cols // tile[1]))
     if not is_square and problem.device == "cpu" and problem.reading is None:
-        tile = _cached_tile(tile)
+        tile = considered.cached_tile(tile)
     while parallel > 1 and resident + considered.working_bytes(chosen, (1, 1), parallel) > memory:
         parallel -= 1
     while resident + considered.working_bytes(chosen, tile, parallel) > memory:
@@ -85,30 +82,6 @@ def chosen_for(chosen: Candidate, memory: int, resident: int) -> tuple[tuple[int
         else:
             tile = 1, -(-tile[1] // 2)
     return tile, parallel, considered.working_bytes(chosen, tile, parallel)
-
-
-def piece_of(chosen: Candidate, tile: tuple[int, int]) -> tuple[int, int]:
-    """Return the piece of a tile (rows, cols) that is scored at once.
-
-    A tile of an image that is not held in memory is large, so that few pixels are read twice. It is
-    scored in the tiles that an image in memory would have.
-    """
-    problem = chosen.problem
-    is_square = engines.load(chosen.engine).best_tile(problem) is not None
-    if problem.reading is None or problem.device != "cpu" or is_square:
-        return tile
-    return _cached_tile(tile)
-
-
-def _cached_tile(tile: tuple[int, int]) -> tuple[int, int]:
-    """Return a part of a tile, of whole blocks, whose scores stay in the processor's cache.
-
-    Those of larger tiles are written to new pages of memory, which takes as long as a kernel of
-    16x16 takes to be compared.
-    """
-    wide = min(tile[1], _CACHED_WINDOWS // BLOCK)
-    tall = max(1, _CACHED_WINDOWS // (BLOCK * wide)) * BLOCK
-    return min(tile[0], tall), wide
 
 
 def _band_tile(chosen: Candidate, parallel: int) -> tuple[int, int]:

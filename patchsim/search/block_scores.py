@@ -12,6 +12,7 @@ from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Visibility
+from patchsim.planning import candidates
 from patchsim.planning.planner import Plan
 from patchsim.types import Pixels
 
@@ -85,14 +86,15 @@ def _seconds_of(plan: Plan, tile: Tile) -> float:
 
 
 def _merged(blocks: list[Tile], plan: Plan) -> Iterator[Tile]:
-    """Join blocks of a row, and those of a tile, where they take no longer than in two calls."""
+    """Join blocks of a row, and those of a piece, where they take no longer than in two calls."""
     inside = defaultdict(list)
-    for block in blocks:  # each lies in one tile, which has whole ones
-        inside[block.top // plan.tile[0], block.left // plan.tile[1]].append(block)
+    piece = candidates.piece_of(plan.chosen, plan.tile)
+    for block in blocks:  # each lies in one piece, which has whole ones
+        inside[block.top // piece[0], block.left // piece[1]].append(block)
     rows, cols = plan.problem.map_shape
     for (down, across), parts in sorted(inside.items()):
-        top, left = down * plan.tile[0], across * plan.tile[1]
-        tile = Tile(top, left, min(plan.tile[0], rows - top), min(plan.tile[1], cols - left))
+        top, left = down * piece[0], across * piece[1]
+        tile = Tile(top, left, min(piece[0], rows - top), min(piece[1], cols - left))
         runs = _runs(tiles.join_neighbours(parts), plan)
         if _seconds_of(plan, tile) <= sum(_seconds_of(plan, run) for run in runs):
             yield tile

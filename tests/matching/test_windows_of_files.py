@@ -108,7 +108,7 @@ def test_windows_have_the_answers_of_memory(data):
         np.save(path, image)
         with (
             mock.patch("patchsim.scene.by_windows._SMALL", 1 << 40),
-            mock.patch("patchsim.planning.tiling._CACHED_WINDOWS", part),
+            mock.patch("patchsim.planning.candidates._CACHED_WINDOWS", part),
         ):
             results = []
             for source in (image, path):
@@ -130,7 +130,7 @@ def test_a_tile_is_read_once_and_scored_in_parts(stride, rng, save, tmp_path, mo
     kernel = picture[150:170, 300:330]
     options = {"engine": "simd", "stride": stride, "threads": 2, "top": 9, "margin": True}
     expected = patchsim.match(picture, kernel, map=tmp_path / "whole.npy", **options)
-    monkeypatch.setattr("patchsim.planning.tiling._CACHED_WINDOWS", 1 << 12)
+    monkeypatch.setattr("patchsim.planning.candidates._CACHED_WINDOWS", 1 << 12)
     read, scored = [], []
     read_window, similarity = windowed.Windowed.__getitem__, metrics.similarity
     monkeypatch.setattr(

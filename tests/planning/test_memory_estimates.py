@@ -25,13 +25,15 @@ from patchsim import match
 from patchsim.engines import Bounds, loading
 from patchsim.engines.common import fused, fused_weighted, kernel_parts
 from patchsim.engines.fft import weighted
+from patchsim.engines.problem import Reading
 from patchsim.events import Observer
+from patchsim.execution import runner
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine.threads import in_order, results_held
 from patchsim.matches import nms
 from patchsim.metrics import Kernel
-from patchsim.planning import batching, planner
+from patchsim.planning import batching, candidates, planner
 from patchsim.ranking import score_memory
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
@@ -183,6 +185,36 @@ TOGETHER = [
 TOGETHER = [replace(search, count=3, extent=(500, 480)) for search in TOGETHER]
 # Their transforms could need float64, as those of stark pictures do, and do not.
 IN_SINGLE = [Search("fft", metric, "uint8", 180) for metric in ("ncc", "zncc")]
+
+
+class Copied:
+    """An image whose tiles are copies of its pixels, as if each were read from a file."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def __getitem__(self, source):
+        return self.pixels[source].copy()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_tiles_that_are_read_are_counted_whole_and_their_scores_in_parts(dtype, rng):
+    image = values(rng, dtype, 5000, 900, 1)
+    kernel = image[20:52, 30:62].copy()
+    asked = problem(image, kernel, "sad")
+    asked = replace(asked, reading=Reading("as copies", image.itemsize))
+    plan = planner.make(asked, engine="simd", device="cpu", memory=1 << 30, resident=0)
+    scorers = runner.prepare_together([plan], [Kernel(kernel)])
+
+    def score():
+        for _ in runner.run_together([plan], Copied(image), scorers, lambda *_: None):
+            pass
+
+    score()
+    with numpy_peak() as peak:
+        score()
+    assert_close(plan.working, peak.bytes)
+    assert math.prod(candidates.piece_of(plan.chosen, plan.tile)) < math.prod(plan.tile) / 8
 
 
 @pytest.fixture
