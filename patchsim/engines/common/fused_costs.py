@@ -41,6 +41,9 @@ _SMALL_KERNEL = 128
 _LARGE_TILE = 512
 # The time of the transform back, over that of one there.
 _BACK = 0.3
+# A tile's own transforms are taken, of which the kernel's are made, if they take less than this
+# share of the time.
+_WORTH_CUTTING = 0.8
 # Seconds of the calls from Python that begin a search.
 CALL_SECONDS = 1.3e-4
 # How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
@@ -79,7 +82,11 @@ def cut_of(problem: Problem) -> Cut:
     """Return how a kernel is cut, and the sides of transforms; equal ones for maps of one shape."""
     rows, cols = problem.map_shape
     # Each thread has a part of the map's rows.
-    planes, windows = planes_of(problem), (-(-rows // problem.threads), cols)
+    return _cut_for(problem, (-(-rows // problem.threads), cols))
+
+
+def _cut_for(problem: Problem, windows: tuple[int, int]) -> Cut:
+    planes = planes_of(problem)
     if problem.metric == "sad":
         return best_cut(planes, windows, problem.stride, is_near=True)
     square = best_cut(planes, windows, problem.stride, is_square=True)
@@ -98,12 +105,24 @@ def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
     tile.
     """
     cut = cut_of(problem)
-    of_transform = windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
-    if problem.metric == "sad" or 4 * math.prod(windows) >= math.prod(of_transform):
+    if problem.metric == "sad":
         return cut
     rows, cols = (-(-count // blocks.BLOCK) * blocks.BLOCK for count in windows)
-    tile_cut = best_cut(planes_of(problem), (rows, cols), problem.stride)
-    return cut if tile_cut.arguments == cut.arguments else tile_cut
+    tile_cut = _cut_for(problem, (rows, cols))
+    if tile_cut.arguments == cut.arguments:
+        return cut
+    seconds, of_tile = (_transforms(problem, one, windows) for one in (cut, tile_cut))
+    kernels = problem.kernel_count * tile_cut.nbytes(planes_of(problem)[2])
+    is_larger = kernels + _scratch(problem, *windows, cut=tile_cut) > _scratch(problem, *windows)
+    return cut if is_larger or of_tile > _WORTH_CUTTING * seconds else tile_cut
+
+
+def _transforms(problem: Problem, cut: Cut, windows: tuple[int, int]) -> float:
+    """Return the time of the transforms of a tile of so many windows, over that of one."""
+    of_transform = windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
+    tiles = math.prod(-(-all_ // one) for all_, one in zip(windows, of_transform, strict=True))
+    planes = math.prod(cut.parts) * planes_of(problem)[2]
+    return -(-tiles * cut.folds // 2) * cut.transform * (planes + _BACK)
 
 
 def term_count(problem: Problem) -> int:
@@ -218,8 +237,12 @@ def _scratch(
     kernels: int = 1,
     is_direct: bool = False,
     may_repeat: bool = False,
+    cut: Cut | None = None,
 ) -> int:
-    """Return the bytes that the extension allocates for a tile and so many kernels."""
+    """Return the bytes that the extension allocates for a tile and so many kernels.
+
+    `cut` is in place of that of large tiles.
+    """
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
     uncut: dict[str, Any] = {"parts_y": 1, "parts_x": 1}
@@ -230,7 +253,7 @@ def _scratch(
         stride=problem.stride,
         block=blocks.BLOCK,
         is_direct=is_direct,
-        **(uncut if is_direct else cut_of(problem).arguments),
+        **(uncut if is_direct else (cut or cut_of(problem)).arguments),
         terms=term_count(problem),
         variant=kernel_parts.variant(),
         kernels=kernels,
