@@ -166,7 +166,9 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     backward = pairs * transform * _BACK
     if problem.metric == "sad":
         forward, backward = forward * _LOOK_UPS, backward * _LOOK_UPS
-        scoring, summing = 0.0, summing * _LOOKED_UP_PIXELS
+        is_large = cut.nbytes(planes[2]) > kernel_parts.MOST_PREPARED
+        # The kernel's own transforms are one more pair's.
+        scoring, summing = forward / pairs if is_large else 0.0, summing * _LOOKED_UP_PIXELS
     if problem.dtype not in INTEGER_RANGE:
         summing *= _FLOATS
     shared, unshared = forward + summing, backward + scoring

@@ -133,7 +133,11 @@ def best_cut(
             elif _is_far((down.side, across.side), folds):
                 transform *= _FAR
             made = transform * (count * planes + _BACK)
-            cuts.append((pairs * made, folds, down, across, pairs, transform))
+            spectrum = _values((down.side, across.side), folds)[1] if is_near else 0
+            is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
+            # The kernel's own transforms take about as long as a pair's.
+            prepared = transform * count * planes if is_large else 0.0
+            cuts.append((pairs * made + prepared, folds, down, across, pairs, transform))
     _, folds, down, across, pairs, transform = min(cuts)
     parts, sides = (down.parts, across.parts), (down.side, across.side)
     in_cache = transform
@@ -158,6 +162,8 @@ _CACHED_AREA, _UNCACHED, _UNCACHED_FOLDED = 4, 0.07, 0.02
 # How much longer transforms of many planes take that fill a cache of 2 MiB, or whose sides leave
 # too few registers; measured with kernels of 64 and 128 on an Intel Xeon.
 _FAR, _NEAR_VALUES, _NEAR_SIDES = 1.5, 1 << 18, (512, 768)
+# Larger transforms of a kernel do not stay prepared, which counts where few pairs share them.
+MOST_PREPARED, _FEW_PAIRS = 1 << 24, 2
 
 
 def _is_far(sides: tuple[int, int], folds: int) -> bool:
