@@ -61,6 +61,9 @@ class Problem:
         The largest visibility level of the image's pixels; None where all are equally visible.
     min_visible_weight : int
         Windows whose weights times visibility sum to less are not scored.
+    products : int or None
+        How many products approximate the kernel's `sad`, for each channel, within the tolerance;
+        None where its pixels are not known: as many as any kernel needs (`common.lowrank`).
     kernel_count : int
         Kernels of about this size that are compared with the same pixels in turn.
     same_size : int
@@ -93,6 +96,7 @@ class Problem:
     has_channel_weights: bool = False
     opaque_level: int | None = None
     min_visible_weight: int = 0
+    products: int | None = None
     kernel_count: int = 1
     same_size: int = 1
     whole_kernel: tuple[int, int] | None = None

@@ -159,6 +159,7 @@ def kind(problem: Problem) -> Hashable:
         full_cells=None,
         min_visible_weight=0,
         share_wanted=0.0,
+        products=None,
         whole_kernel=None,
     )
     # Engines differ in whether they take weights, and kernels without cells that count.
@@ -179,6 +180,7 @@ def _envelope(problems: list[Problem]) -> Problem:
         kernel=(max(heights), max(widths), channels[0]),
         weight_sum=_most([p.weight_sum for p in problems]),
         full_cells=_most([p.full_cells for p in problems]),
+        products=_most([p.products for p in problems]),
         min_visible_weight=max(p.min_visible_weight for p in problems),
         share_wanted=sum(p.share_wanted for p in problems) / len(problems),
         kernel_count=together,
@@ -200,6 +202,7 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             kernel=problem.kernel,
             weight_sum=problem.weight_sum,
             full_cells=problem.full_cells,
+            products=problem.products,
             min_visible_weight=problem.min_visible_weight,
             share_wanted=problem.share_wanted,
             whole_kernel=problem.whole_kernel,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Problem, Reading
+from patchsim.engines.common import lowrank
 from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
@@ -143,6 +144,8 @@ def problem(
         skipped=skipped,
         reading=_reading(scene.image),
     )
+    if options.metric == "sad" and lowrank.products_needed(described) is not None:
+        described = replace(described, products=lowrank.range_of(kernel, described).products)
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)

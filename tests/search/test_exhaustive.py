@@ -62,3 +62,26 @@ def test_thousands_of_kernels_are_no_poses(run, save, rng):
     code, _, err = run(*words, "--flips", "none,h", "--exhaustive")
     assert code == 0
     assert "2,002 poses are searched, which takes about" in err
+
+
+def test_the_plan_counts_the_products_that_each_kernel_needs():
+    values = np.random.default_rng(3).integers(0, 256, (90, 120), dtype=np.uint8)
+    wide, narrow = values[10:42, 20:52], values[10:42, 20:52] // 16 + 100
+    assert wide.max() - wide.min() > 240
+    assert narrow.max() - narrow.min() < 16
+    counts = {
+        name: [
+            plan.problem.products
+            for plan in patchsim.match(values, kernels, map=True, margin=False, **options).plans
+        ]
+        for name, kernels, options in [
+            ("wide", wide, {"tolerance": 0.02}),
+            ("narrow", narrow, {"tolerance": 0.02}),
+            ("together", [wide, narrow], {"tolerance": 0.02}),
+            ("exact", wide, {}),
+        ]
+    }
+    assert counts["wide"][0] == 6  # whatever the kernel: the least whose error is within 0.02
+    assert counts["narrow"][0] == 2
+    assert counts["together"] == [6, 2]
+    assert counts["exact"] == [None]
