@@ -269,7 +269,8 @@ size_t correlation_more_bytes(const Task *task, ptrdiff_t kernels);
 ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 size_t correlation_product_bytes(const Task *task); /* bytes of a window's X */
 
-/* A band's pixels in 16 bits, as the products of two taps at once take them; none for others. */
+/* A band's pixels as the products take them: in 16 bits where these are of two taps at once, as
+ * doubles of one; none of four. */
 size_t correlation_wide_bytes(const Task *task, const Layout *layout);
 
 /* The sums over windows that the pass with weights makes, by their numbers: X is 0. Those that a

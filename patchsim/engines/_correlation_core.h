@@ -391,7 +391,7 @@ typedef struct {
     float *work;     /* [channels][tile_values] */
     void *taps;      /* of direct sums, as they take them */
     int16_t **own_taps; /* of bytes by transforms, each kernel's bytes less 128, or NULL */
-    int16_t *wide;   /* the planes of these, where they take 16 bits */
+    void *wide;      /* the planes of these, where they take 16 bits or doubles */
     float *total;    /* [count][tile_values], of several kernels or of one in parts */
     double *double_work, *double_total, *made_spectra; /* the same, where needed */
     const Task *doubled; /* whose spectra these are */
@@ -1256,6 +1256,24 @@ static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *d
     return 0;
 }
 
+/* Converts a band's pixels to what direct sums take. */
+static void VARIANT(widen)(const VARIANT(Band) *b, ptrdiff_t count)
+{
+    const uint16_t *words = (const uint16_t *)(const void *)b->planes;
+    const float *floats = (const float *)(const void *)b->planes;
+    int16_t *narrow = b->wide;
+    double *wide = b->wide;
+    if (b->task->type == BYTES)
+        for (ptrdiff_t i = 0; i < count; i++)
+            narrow[i] = b->planes[i];
+    else if (b->task->type == WORDS)
+        for (ptrdiff_t i = 0; i < count; i++)
+            wide[i] = words[i];
+    else
+        for (ptrdiff_t i = 0; i < count; i++)
+            wide[i] = floats[i];
+}
+
 /* X of a band's windows by direct sums: exact of bytes; of others off by `taps` roundings of the sum
  * of |I b|, which is the norm of the window's pixels times that of b at most. */
 static void VARIANT(sum_directly)(VARIANT(Band) *b)
@@ -1264,9 +1282,8 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
     const Layout *l = b->layout;
     const void *planes = b->planes;
     const int at_once = t->products->taps;
-    if (at_once == 2) {
-        for (ptrdiff_t i = 0; i < t->channels * l->lines * l->pitch; i++)
-            b->wide[i] = b->planes[i];
+    if (at_once < 4) {
+        VARIANT(widen)(b, t->channels * l->lines * l->pitch);
         planes = b->wide;
     }
     t->products->band(planes, l->lines * l->pitch, l->pitch, t->channels, b->taps, t->height,

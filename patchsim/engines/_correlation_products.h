@@ -1,5 +1,5 @@
 /* Products of pixels with a kernel, summed directly; included once for each variant and type of
- * pixels.
+ * sums.
  *
  * NAME(x) is a name of this variant, SUM the type of the sums and LANES how many a vector has, TAPS
  * how many taps an instruction multiplies and adds, DOT(sums, pixels, taps) that instruction. PIXEL
@@ -8,15 +8,11 @@
  *
  * Bytes, or 16 bits made of them, are summed in int32_t, which is exact. A lane is TAPS neighbouring
  * pixels, so that the vector read at x + p has the sums of windows p, p + TAPS, p + 2 TAPS ...; there
- * are TAPS vectors. With TAPS 1 the sums are doubles, to which pixels are converted as they are read.
+ * are TAPS vectors. With TAPS 1 pixels, taps and sums are doubles.
  */
 typedef SUM NAME(V) __attribute__((vector_size(sizeof(SUM) * LANES), may_alias));
 typedef SUM NAME(Unaligned)
     __attribute__((vector_size(sizeof(SUM) * LANES), aligned(1), may_alias));
-#if TAPS == 1
-typedef PIXEL NAME(Pixels) __attribute__((vector_size(sizeof(PIXEL) * LANES), aligned(1), may_alias));
-typedef int32_t NAME(Whole) __attribute__((vector_size(4 * LANES)));
-#endif
 #define V NAME(V)
 #if TAPS == 1
 #define STEP LANES
@@ -35,19 +31,6 @@ typedef int32_t NAME(Whole) __attribute__((vector_size(4 * LANES)));
 #endif
 #define ROW (VECTORS * LANES) /* windows of a row that are summed at once */
 
-/* Neighbouring pixels, as many as a vector has, as they are multiplied. */
-static INLINE V NAME(load)(const PIXEL *pixels)
-{
-#if TAPS == 1
-    const NAME(Pixels) values = *(const NAME(Pixels) *)pixels;
-    if (sizeof(PIXEL) == 2) /* which compilers convert in two steps, or one by one */
-        return __builtin_convertvector(__builtin_convertvector(values, NAME(Whole)), V);
-    return __builtin_convertvector(values, V);
-#else
-    return *(const NAME(Unaligned) *)pixels;
-#endif
-}
-
 /* Rows of pixels `line` to `line + lines` of a channel, into rows of the map from `first` to `last`.
  * taps: of the kernel's row under the first of these lines for the map's row 0. */
 static INLINE void NAME(lines)(V sums[ROWS][VECTORS], const PIXEL *pixels, ptrdiff_t pitch,
@@ -60,7 +43,8 @@ static INLINE void NAME(lines)(V sums[ROWS][VECTORS], const PIXEL *pixels, ptrdi
     for (ptrdiff_t y = 0; y < lines; y++, pixels += pitch, taps += width)
         for (ptrdiff_t x = 0; x < width; x += TAPS) {
             V values[VECTORS];
-            UNROLL16 for (int p = 0; p < VECTORS; p++) values[p] = NAME(load)(pixels + x + p * STEP);
+            UNROLL16 for (int p = 0; p < VECTORS; p++)
+                values[p] = *(const NAME(Unaligned) *)(pixels + x + p * STEP);
             UNROLL16 for (int i = first; i <= last; i++)
             {
                 SUM group; /* TAPS of them */

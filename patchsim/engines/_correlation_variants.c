@@ -367,7 +367,10 @@ size_t correlation_segments(const Task *t, const Layout *l)
 
 size_t correlation_wide_bytes(const Task *t, const Layout *l)
 {
-    return t->products->taps == 2 ? (size_t)(t->channels * l->lines * l->pitch) * sizeof(int16_t) : 0;
+    const size_t pixels = (size_t)(t->channels * l->lines * l->pitch);
+    return pixels * (t->products->taps == 1   ? sizeof(double)
+                     : t->products->taps == 2 ? sizeof(int16_t)
+                                              : 0);
 }
 
 size_t correlation_taps_bytes(const Task *t, const Products *products)
@@ -469,10 +472,10 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-widt
 END
 
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
-#define DOUBLES(x) x##_avx512
+#define NAME(x) x##_doubles_avx512
 #define LANES 8
 #include "_correlation_doubles.h"
-#undef DOUBLES
+#undef NAME
 #undef LANES
 #undef VECTORS
 #undef ROWS
@@ -504,10 +507,10 @@ BEGIN("avx2,fma")
 #undef PIXEL
 #undef TAP
 #undef DOT
-#define DOUBLES(x) x##_avx2
+#define NAME(x) x##_doubles_avx2
 #define LANES 4
 #include "_correlation_doubles.h"
-#undef DOUBLES
+#undef NAME
 #undef LANES
 #define VARIANT(x) x##_avx2
 #define LANES 8
@@ -539,10 +542,10 @@ END
 
 /* 128 bits are what every x86-64 (SSE2) and every 64-bit ARM (NEON) has, and what compilers make of
  * these vectors elsewhere. */
-#define DOUBLES(x) x##_base
+#define NAME(x) x##_doubles_base
 #define LANES 2
 #include "_correlation_doubles.h"
-#undef DOUBLES
+#undef NAME
 #undef LANES
 #define VARIANT(x) x##_base
 #define LANES 4
@@ -551,11 +554,10 @@ END
 
 /* Direct sums of 16 bits and of floats. */
 #define DOUBLES_OF(variant, rows)                                                              \
-    static const Products WORDS_##variant = {1, rows, band_words_##variant};                   \
-    static const Products FLOATS_##variant = {1, rows, band_floats_##variant}
+    static const Products DOUBLES_##variant = {1, rows, band_doubles_##variant}
 #define MADE_OF(name, runs_here, variant, bytes)                                               \
     {name, runs_here, scores_##variant, weighted_##variant, spectrum_single_##variant,         \
-     spectrum_double_##variant, {bytes, &WORDS_##variant, &FLOATS_##variant}}
+     spectrum_double_##variant, {bytes, &DOUBLES_##variant, &DOUBLES_##variant}}
 DOUBLES_OF(base, 4);
 #ifdef CORRELATION_X86
 DOUBLES_OF(avx512, 6);
