@@ -40,7 +40,8 @@ def limit_libraries() -> None:
     if "numpy" in sys.modules:
         return
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+    is_set = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform == "linux" and not is_set:
         import ctypes  # as NumPy does
 
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it

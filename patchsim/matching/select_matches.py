@@ -168,15 +168,18 @@ def settle(
     scored: Sequence[Scored],
     streamed: StreamedMaps,
 ) -> None:
-    """Write the exact scores of matches into maps that are written while they are made."""
+    """Put the exact scores of matches into maps that are written or reduced while they are made."""
     settled: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
     for selection in selections:
         for peak in [] if isinstance(selection, PoseSelection) else selection.peaks:
-            job, windows, _ = scored[peak.index]
-            if streamed.has_map(job.number) and windows.error > 0:
+            job, windows, reduced = scored[peak.index]
+            if windows.error > 0:
                 place = zip((peak.y, peak.x), job.origin, job.plan.problem.stride, strict=True)
                 row, col = ((at - first) // step for at, first, step in place)
-                settled[job.number].append((row, col, peak.score))
+                if reduced is not None:
+                    reduced.settle(row, col, peak.score)
+                if streamed.has_map(job.number):
+                    settled[job.number].append((row, col, peak.score))
     for number, cells in settled.items():
         rows, cols, scores = zip(*cells, strict=True)
         streamed.settle(number, np.array(rows), np.array(cols), np.array(scores))

@@ -82,7 +82,8 @@ class Directly:
         begun = time.perf_counter()
         report = self._search(image, started)
         seconds = time.perf_counter() - begun
-        self._seconds = min(self._seconds or seconds, seconds)
+        if report is not None:  # else the image is left to a search of its own
+            self._seconds = min(self._seconds or seconds, seconds)
         return report
 
     def tell(self, searched: Windows, seconds: float) -> None:

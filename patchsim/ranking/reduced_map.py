@@ -75,6 +75,11 @@ class ReducedMap:
             stored = self.scores[top : top + len(down), left : left + len(across)]
             np.maximum(stored, best, out=stored, casting="same_kind")
 
+    def settle(self, row: int, col: int, score: float) -> None:
+        """Take the exact score of a window of the whole map."""
+        cell = row // self.factor, col // self.factor
+        self.scores[cell] = max(self.scores[cell], np.float32(score))
+
 
 def _reduced(shape: tuple[int, int], factor: int) -> tuple[int, int]:
     return -(-shape[0] // factor), -(-shape[1] // factor)

@@ -43,7 +43,7 @@ class ScoreMap:
         The exact scores of the windows with these top-left pixels.
     evaluate_blocks : list of Tile -> (Tile, Bounds), optional
         Scores of these tiles, in tiles that hold them; scores with an error of 0 are exact, others
-        are ignored.
+        bound the scores of windows that are not exact yet.
     has_exact_blocks : bool
         Whether `evaluate_blocks` takes less for a block than its windows take one by one.
     keeps_map : bool
@@ -185,7 +185,7 @@ class ScoreMap:
                     del bounds  # free them before the next tile is scored
 
     def _store_exact(self, tile: Tile, bounds: Bounds) -> float:
-        """Store a tile of whole blocks: its exact scores, and of floats their lower bounds.
+        """Store a tile of whole blocks: its exact scores; bounds of others, where they are closer.
 
         Returns the error of the bounds of all windows that are left, infinite if it is unknown.
         """

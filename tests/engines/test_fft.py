@@ -204,6 +204,12 @@ def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
     image = np.zeros((40, 40, 3), np.uint8)
     work = problem(image, image[:9, :9], "sad")
     assert fft.refuse(work) == "its sad may be off by 0.006, more than the tolerance 0"
+    narrow = replace(work, data_range=51.0, tolerance=0.02)
+    assert fft.refuse(narrow) == "its sad may be off by 0.030, more than the tolerance 0.02"
+    masked = replace(work, dtype="float32", data_range=1.0, tolerance=0.02, weight_sum=81)
+    assert fft.refuse(masked) == "its sad of float32 takes no masks"
+    tiny = replace(work, dtype="float32", data_range=1e-35, tolerance=0.02)
+    assert fft.refuse(tiny) is not None
     assert fft.refuse(replace(work, tolerance=0.02)) is None
     assert fft.refuse(replace(work, tolerance=0.02, exact=True))
     assert fft.refuse(replace(work, tolerance=0.02, dtype="float64"))
@@ -222,8 +228,8 @@ def test_the_recorded_errors_are_those_of_the_approximation(products, half):
     image = (middle + half * np.linspace(-1.3, 1.3, 521))[:, None]
     kernel = (middle + half * np.linspace(-1, 1, 401))[:, None]
     for_all = lowrank.Range(products, np.array([middle]), np.array([half]))
-    of_image = np.stack(lowrank.waves(for_all.angles(image), products))[..., 0]
-    of_kernel = np.stack(lowrank.factors(kernel, for_all))[..., 0]
+    of_image = np.stack([*lowrank.waves(for_all.angles(image), products)])[..., 0]
+    of_kernel = np.stack([*lowrank.factors(kernel, for_all)])[..., 0]
     sums = of_image.T @ of_kernel + half + for_all.beyond(image)
     off = np.abs(sums - np.abs(image - kernel.T)).max()
     most = lowrank.LARGEST_ERRORS[products] * 2 * half

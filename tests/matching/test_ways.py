@@ -28,6 +28,7 @@ def searches(clock, *, bounds_take, blocks, directly_takes=1.0, images=40):
 
     def directly(_image, _started):
         clock.seconds += directly_takes
+        return "a report"
 
     by_bounds, either = [], Directly(lambda: directly)
     for number in range(images):
@@ -61,6 +62,24 @@ def test_a_direct_search_that_cannot_be_leaves_the_image_to_bounds(made):
 
 
 GAVE_UP = SimpleNamespace(blocks_evaluated=1)
+
+
+def test_an_image_left_to_a_search_of_its_own_is_no_quick_direct_search(clock):
+    def directly(image, _started):
+        clock.seconds += 0.1 if image is None else 1.0
+        return image
+
+    either = Directly(lambda: directly)
+    assert either.for_next() is None
+    either.tell(GAVE_UP, 1.5)
+    assert either.for_next()("a report", 0.0) == "a report"
+    assert either.for_next() is None
+    either.tell(GAVE_UP, 1.5)
+    for image in ("a report", None, "a report"):
+        assert either.for_next()(image, 0.0) == image
+    assert either.for_next() is None
+    either.tell(GAVE_UP, 0.5)  # less than a direct search takes
+    assert either.for_next() is None
 
 
 @pytest.mark.parametrize(

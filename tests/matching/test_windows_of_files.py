@@ -216,6 +216,17 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
         assert is_map.mean() > 0.5 or max(rows, cols) < 40
 
 
+def test_a_reduced_heatmap_within_a_tolerance_has_the_exact_scores_of_matches(
+    picture, save, tmp_path
+):
+    kernel, options = picture[20:51, 30:67], {"engine": "fft", "tolerance": 0.02}
+    path, drawn = save("image.npy", picture), tmp_path / "h.png"
+    report = by_windows(path, kernel, heatmap=drawn, heatmap_size=40, **options)
+    assert report.best.score == 1
+    with Image.open(drawn) as heatmap:
+        assert float(heatmap.text["score_max"]) == 1
+
+
 def test_a_heatmap_is_as_large_as_8192_pixels_by_default(save, tmp_path):
     path = save("image.npy", np.zeros((20, 9000), np.uint8))
     kernel = np.eye(9, dtype=np.uint8)

@@ -14,6 +14,7 @@ summed over windows without any product. So kernels of a narrow range need fewer
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -76,18 +77,18 @@ class Range(NamedTuple):
         return np.maximum(np.abs(pixels - self.middles) - self.halves, 0.0)
 
 
-def waves(angles: NDArray[np.float64], products: int) -> list[NDArray[np.float64]]:
-    """Return sin x, cos x, sin 3x, cos 3x ... of angles, as many as there are products."""
+def waves(angles: NDArray[np.float64], products: int) -> Iterator[NDArray[np.float64]]:
+    """Yield sin x, cos x, sin 3x, cos 3x ... of angles, as many as there are products."""
     odds = range(1, products, 2)
-    return [wave(odd * angles) for odd in odds for wave in (np.sin, np.cos)]
+    return (wave(odd * angles) for odd in odds for wave in (np.sin, np.cos))
 
 
-def factors(kernel: Pixels, values: Range) -> list[NDArray[np.float64]]:
-    """Return what a kernel's pixels [h, w, C] multiply the image's waves by, for each product."""
+def factors(kernel: Pixels, values: Range) -> Iterator[NDArray[np.float64]]:
+    """Yield what a kernel's pixels [h, w, C] multiply the image's waves by, for each product."""
     cosines, _ = _COSINES[values.products // 2 - 1]
     of_waves = waves(values.angles(kernel), values.products)
     widths = 2 * values.halves
-    return [widths * cosines[i // 2] * wave for i, wave in enumerate(of_waves)]
+    return (widths * cosines[i // 2] * wave for i, wave in enumerate(of_waves))
 
 
 def full_range(problem: Problem) -> Range:
@@ -147,10 +148,19 @@ def products_needed(problem: Problem) -> int | None:
     Values of 16 bits and floats lie within the data range. Those of bytes, and of kernels with
     weights, are taken to have the range of their type, which floats do not have.
     """
-    if problem.exact:
+    if problem.exact or problem.tolerance * problem.data_range <= _LEAST_HALF:
         return None
-    share = 1.0
-    if problem.dtype == "uint8" or problem.weight_sum is not None:
-        share = INTEGER_RANGE.get(problem.dtype, math.inf) / problem.data_range
-    errors = LARGEST_ERRORS.items()
+    share, errors = _share_of_range(problem), LARGEST_ERRORS.items()
     return next((n for n, error in errors if error * share <= problem.tolerance), None)
+
+
+def least_error(problem: Problem) -> float:
+    """Return how far the most products may be off; infinite where nothing bounds the values."""
+    return min(LARGEST_ERRORS.values()) * _share_of_range(problem)
+
+
+def _share_of_range(problem: Problem) -> float:
+    """Return the range of the values that any kernel may have, over the data range."""
+    if problem.dtype == "uint8" or problem.weight_sum is not None:
+        return INTEGER_RANGE.get(problem.dtype, math.inf) / problem.data_range
+    return 1.0

@@ -7,6 +7,7 @@ what engines may; others load it by its name.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -56,7 +57,9 @@ def _refusal_of_sad(problem: Problem) -> str | None:
     if problem.dtype != "uint8" and problem.device != "cpu":
         return f"its sad takes uint8, not {problem.dtype}"
     if lowrank.products_needed(problem) is None:
-        error = min(lowrank.LARGEST_ERRORS.values())
+        error = lowrank.least_error(problem)
+        if math.isinf(error):
+            return f"its sad of {problem.dtype} takes no masks"
         return f"its sad may be off by {error:.3f}, more than the tolerance {problem.tolerance:g}"
     if problem.dtype != "uint8":  # of which the other transforms have no tables
         return fused.refusal(problem, is_direct=False)

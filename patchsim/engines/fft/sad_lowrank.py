@@ -152,19 +152,23 @@ class _Sums:
         every = values.angles(np.arange(INTEGER_RANGE[problem.dtype] + 1)[:, None])[:, 0]
         self._problem = problem
         self.error = lowrank.LARGEST_ERRORS[values.products]
-        singles = np.stack(lowrank.waves(every, values.products)).astype(np.float32)
+        singles = np.stack([*lowrank.waves(every, values.products)]).astype(np.float32)
         self._energy = (singles.astype(np.float64) ** 2).sum(0)
         self._image_terms = to_device(singles, problem.device)
         counts = np.ones((1, 1, 1))
         if kernel.weights is not None:
             counts = np.atleast_3d(kernel.weights).astype(np.float64)
-        weighted = [counts * factor for factor in lowrank.factors(kernel.pixels, values)]
+        squares, weighted = 0.0, []  # in single precision at once: there are many large arrays
+        for factor in lowrank.factors(kernel.pixels, values):
+            factor *= counts
+            squares += float(np.vdot(factor, factor))
+            weighted.append(factor.transpose(2, 0, 1).astype(np.float32, order="C"))
+        self._norm = math.sqrt(squares)
         factors = [
-            to_device(factor[..., channel].astype(np.float32), problem.device)
+            to_device(factor[channel], problem.device)
             for channel in range(kernel.pixels.shape[2])
             for factor in weighted
         ]
-        self._norm = math.sqrt(sum(float((factor**2).sum()) for factor in weighted))
         halves = np.broadcast_to(counts * values.halves, kernel.pixels.shape)
         self.offsets = halves.transpose(2, 0, 1)
         self._products = Products(factors)
