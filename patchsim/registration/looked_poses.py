@@ -41,7 +41,8 @@ def grid_of(
     """
     # A smaller kernel needs fewer angles; those of the largest scale serve all.
     spacing = SPACING / max(kernel.reach * math.exp(scales[1]), 1.0)
-    if scales[0] == scales[1] and angles[0] < angles[1]:
+    are_turns_alone = scales[0] == scales[1] and angles[0] < angles[1]
+    if are_turns_alone:
         known, way = kernel.told_apart, (spacing, scales[0])
         if way not in known:  # the plan of a search and the search itself ask for it
             known[way] = _share_told_apart(kernel, *way)
@@ -51,7 +52,7 @@ def grid_of(
         return Grid(thinned(np.radians(listed), spacing), log_scales, is_cyclic)
     turns = spread(*angles, min(spacing, spacings[0]), is_cyclic=is_cyclic)
     near = 1
-    if scales[0] == scales[1] and angles[0] < angles[1]:
+    if are_turns_alone:
         steps = spacing * len(turns) / (angles[1] - angles[0])
         near = max(1, min(len(turns) - 1, int(steps)))
     return Grid(turns, log_scales, is_cyclic, near)

@@ -129,7 +129,8 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
 
     The kernel may have weights if the metric is `sad`.
     """
-    return partial(_Together([kernel], [problem], is_direct=is_direct).score, 0)
+    values = _range_of(kernel, problem)
+    return partial(_Together([kernel], [problem], values=values, is_direct=is_direct).score, 0)
 
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
@@ -138,15 +139,19 @@ def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> 
     Those of `sad` have one range, too, so that each has the scores that it has alone.
     """
     alike = defaultdict(list)
-    for number, (kernel, problem) in enumerate(zip(kernels, problems, strict=True)):
-        values = lowrank.range_of(kernel, problem).key if problem.metric == "sad" else None
-        alike[problem.kernel, values].append(number)
+    ranges = [_range_of(*pair) for pair in zip(kernels, problems, strict=True)]
+    for number, (problem, values) in enumerate(zip(problems, ranges, strict=True)):
+        alike[problem.kernel, values and values.key].append(number)
     scorers: dict[int, SharedScorer] = {}
     for numbers in alike.values():
         pairs = [(kernels[number], problems[number]) for number in numbers]
-        together = _Together(*zip(*pairs, strict=True))
+        together = _Together(*zip(*pairs, strict=True), values=ranges[numbers[0]])
         scorers |= {number: partial(together.score, i) for i, number in enumerate(numbers)}
     return [scorers[number] for number in range(len(kernels))]
+
+
+def _range_of(kernel: Kernel, problem: Problem) -> lowrank.Range | None:
+    return lowrank.range_of(kernel, problem) if problem.metric == "sad" else None
 
 
 class _Waiting:
@@ -157,18 +162,24 @@ class _Waiting:
 
 
 class _Together:
-    """Kernels of one size, prepared; as many at a time are scored as `at_once` says."""
+    """Kernels of one size, prepared; as many at a time are scored as `at_once` says.
+
+    Those of `sad` have one range, `values`.
+    """
 
     def __init__(
-        self, kernels: Sequence[Kernel], problems: Sequence[Problem], *, is_direct: bool = False
+        self,
+        kernels: Sequence[Kernel],
+        problems: Sequence[Problem],
+        *,
+        values: lowrank.Range | None,
+        is_direct: bool = False,
     ) -> None:
         problem = problems[0]
         built = kernel_parts.extension()
         assert built is not None, "takes says so"
         self._problem, self._built, self._is_direct = problem, built, is_direct
         height, width, channels = problem.kernel
-        # All kernels of `sad` have one range.
-        values = lowrank.range_of(kernels[0], problem) if problem.metric == "sad" else None
         terms = values.products if values else 1
         self._taps = np.empty((len(kernels), terms * channels, height, width))
         self._means = np.empty((len(kernels), (2 if values else 1) * channels))

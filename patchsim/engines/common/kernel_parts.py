@@ -128,21 +128,20 @@ def best_cut(
         for down, across in itertools.product(lines, _axes(*axes[1], is_square)):
             pairs = -(-down.tiles * across.tiles // (2 // folds))
             transform, count = _time_of(down.side * across.side, folds), down.parts * across.parts
-            if not is_near:
-                transform *= _beyond_cache(down.side * across.side, folds, planes)
-            elif _is_far((down.side, across.side), folds):
-                transform *= _FAR
+            sides = down.side, across.side
+            if is_near:
+                transform *= _FAR if _is_far(sides, folds) else 1.0
+            else:
+                transform *= _beyond_cache(math.prod(sides), folds, planes)
             made = transform * (count * planes + _BACK)
-            spectrum = _values((down.side, across.side), folds)[1] if is_near else 0
+            spectrum = _values(sides, folds)[1] if is_near else 0
             is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
             # The kernel's own transforms take about as long as a pair's.
             prepared = transform * count * planes if is_large else 0.0
             cuts.append((pairs * made + prepared, folds, down, across, pairs, transform))
     _, folds, down, across, pairs, transform = min(cuts)
     parts, sides = (down.parts, across.parts), (down.side, across.side)
-    in_cache = transform
-    if not is_near:
-        in_cache /= _beyond_cache(math.prod(sides), folds, planes)
+    in_cache = transform if is_near else _time_of(math.prod(sides), folds)
     in_large = in_cache * (math.prod(parts) * planes + 1) / (planes + 1)
     size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
     of_tile = math.prod(side + 1 - length for side, length in zip(sides, size, strict=True))
@@ -157,8 +156,6 @@ _FOLDING = 1.15
 # many; folded ones for each plane. Linux, an Intel Xeon with 2 MiB for each core, images of one and
 # three channels.
 _CACHED_AREA, _UNCACHED, _UNCACHED_FOLDED = 4, 0.07, 0.02
-
-
 # How much longer transforms of many planes take that fill a cache of 2 MiB, or whose sides leave
 # too few registers; measured with kernels of 64 and 128 on an Intel Xeon.
 _FAR, _NEAR_VALUES, _NEAR_SIDES = 1.5, 1 << 18, (512, 768)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,13 +110,17 @@ def range_of(kernel: Kernel, problem: Problem) -> Range:
     if kernel.weights is not None:
         return full_range(problem)
     flat = kernel.pixels.reshape(-1, kernel.pixels.shape[2])
-    ranks = sorted({rank for share in _BEYOND for rank in _ranks(share, len(flat))})
-    ordered = np.partition(flat, ranks, axis=0)[ranks].astype(np.float64)
-    value_at = dict(zip(ranks, ordered, strict=True))
-    ends = [[value_at[rank] for rank in _ranks(share, len(flat))] for share in _BEYOND]
-    ranges = [_between(low, high) for low, high in ends]
+    # Channels apart and bytes by their digits, which takes a tenth of the time.
+    kind: Literal["stable"] | None = "stable" if flat.itemsize == 1 else None
+    ordered = np.sort(np.ascontiguousarray(flat.T), axis=1, kind=kind).T
+    counts = [int(share * len(ordered)) for share in _BEYOND]
+    ranges = [_between(*ordered[[count, -1 - count]].astype(np.float64)) for count in counts]
     widths = np.array([2 * one.halves.mean() for one in ranges])
-    beyond = np.array([one.beyond(flat).mean() for one in ranges])
+    # Only the ends lie beyond a range.
+    ends = [np.concatenate([ordered[:count], ordered[-count - 1 :]]) for count in counts]
+    beyond = np.array(
+        [one.beyond(end).sum() / flat.size for one, end in zip(ranges, ends, strict=True)]
+    )
     for products, error in LARGEST_ERRORS.items():
         left = error * widths + beyond
         best = int(np.argmin(left))
@@ -134,12 +138,6 @@ def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> Range:
     halves = exact.astype(np.float32)
     halves = np.where(halves < exact, np.nextafter(halves, np.float32(np.inf)), halves)
     return Range(0, middles, np.where(halves < _LEAST_HALF, 0.0, halves.astype(np.float64)))
-
-
-def _ranks(share: float, count: int) -> tuple[int, int]:
-    """Return the places, in order, of the lowest and the highest value of a range."""
-    beyond = int(share * count)
-    return beyond, count - 1 - beyond
 
 
 def products_needed(problem: Problem) -> int | None:
