@@ -139,7 +139,15 @@ def describe(gap: Gap | None, scores: Sequence[float]) -> str:
         count = count_distinct(scores)
         if count < NEEDED:
             return too_few(f"has {count}")
-        return f"threshold auto: no place stands out; the best scores {scores[0]:.6g}"
+        told = f"threshold auto: no place stands out; the best scores {scores[0]:.6g}"
+        most = count - 1 - FEWEST  # as in `find_gap`
+        if most >= FEWEST:
+            return told
+        return (
+            f"{told};\nof {count} places it tells at most {most} apart, because a gap is compared"
+            f" with {FEWEST} behind it; for more give a number,"
+            " like --threshold 0.9 (threshold=0.9)"
+        )
     return (
         f"threshold auto: {gap.threshold}, between match {gap.count} at {gap.above:.6g} and the"
         f" next place at {gap.below:.6g} ({gap.times:.0f} times the usual gap)"

@@ -97,6 +97,18 @@ def test_what_is_told():
     )
 
 
+def test_few_places_tell_few_matches_apart_and_the_message_says_how_many():
+    three = ladder(0.99, 0.98, 0.97, count=7)
+    assert auto_threshold.find_gap(three, [0.0] * 10) is None
+    assert auto_threshold.describe(None, three) == (
+        "threshold auto: no place stands out; the best scores 0.99;\n"
+        "of 10 places it tells at most 1 apart, because a gap is compared with 8 behind it;"
+        " for more give a number, like --threshold 0.9 (threshold=0.9)"
+    )
+    one = ladder(0.9999, count=9)
+    assert auto_threshold.find_gap(one, [0.0] * 10).count == 1
+
+
 @pytest.mark.parametrize(("plain", "count"), [(0.9, 3), (0.957, 3), (0.96, 0)])
 def test_a_match_is_more_like_the_kernel_than_its_mean(plain, count):
     """0.97 is 0.3 of the way from 0.957 to 1."""
