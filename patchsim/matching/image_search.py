@@ -208,10 +208,11 @@ class ImageSearch:
         return scene, outputs.of_kernels(scene.numbers[: scene.given])
 
     def _tell(self, notices: Iterable[str]) -> None:
-        """Tell the observer of notices, and keep them."""
+        """Tell the observer of notices, and keep them; an earlier search may have told some."""
         for text in notices:
-            self.notices.append(text)
-            self.observer.notice(text)
+            if text not in self.notices:
+                self.notices.append(text)
+                self.observer.notice(text)
 
     def _tell_of(self, scene: Scene, small: Iterable[str]) -> None:
         """Tell what there is to know about the pictures before the search."""

@@ -15,7 +15,7 @@ from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
 from patchsim.matching import delegated, each_frame, inputs, repeated
 from patchsim.matching.image_search import ImageSearch
-from patchsim.matching.opened_image import Opened, open_image
+from patchsim.matching.opened_image import Opened, in_room, open_image
 from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Given, Options, check_keywords
 from patchsim.output.report import Report
@@ -237,14 +237,19 @@ class Matcher:
             return made
 
         def in_picture(opened: Opened, told: Observer, says_why: bool) -> Report:
-            has_file = not isinstance(image, Picture) and not is_stdin(image)
-            display_source = image if has_file else None
+            display_source = None if isinstance(image, Picture) or is_stdin(image) else image
             kept = self._kernels, self._comparisons, self._kept
             # A single image leaves nothing for others; the second of a kind does.
             repeated_kind = kind if kind == self._kind_before else None
-            search = ImageSearch(opened, *kept, options, asked, told, bands, repeated_kind)
-            report = search.run(display_source, started, says_why=says_why)
-            self._before = search.repeated or self._before
+            of_image = *kept, options, asked, told, bands, repeated_kind, list[str]()
+
+            def searched(opened: Opened) -> Report:
+                search = ImageSearch(opened, *of_image)
+                report = search.run(display_source, started, says_why=says_why)
+                self._before = search.repeated or self._before
+                return report
+
+            report = in_room(searched, opened, image, self._kernels, options)
             self._kind_before = kind or self._kind_before
             return report
 

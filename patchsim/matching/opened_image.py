@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from patchsim.errors import InputError
 from patchsim.matching import unsupported
 from patchsim.matching.inputs import Kernels, count_streams, open_one
 from patchsim.options import Options
-from patchsim.pictures import large, reader
+from patchsim.pictures import large, reader, windowed
 from patchsim.pictures.limits import TooLargeError
 from patchsim.pictures.reader import Picture
+from patchsim.planning.planner import NoRoomError
 from patchsim.scene import profiles
 
 if TYPE_CHECKING:
+    from patchsim.output.report import Report
     from patchsim.pictures.reader import Source
 
 _NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
@@ -114,18 +117,63 @@ def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLarg
     InputError
         If that cannot be.
     """
-    if isinstance(image, str | os.PathLike) and not reader.is_stdin(image):
-        unsupported.check_options(os.fspath(image), options)
-    opened = large.open_by_windows(
-        image,
-        memory=options.memory - kernels.nbytes,
-        alpha=options.alpha,
-        ignore_alpha=options.ignore_alpha,
-        frame=options.frame if isinstance(options.frame, int) else None,
-    )
+    opened = _opened_by_windows(image, kernels, options)
     if opened is not None:
         return opened
     hint = large.missing(image)
     if hint is None:
         raise error
     raise InputError(f"{error}, or {hint}") from None
+
+
+def _opened_by_windows(image: Source, kernels: Kernels, options: Options) -> Picture | None:
+    if isinstance(image, str | os.PathLike) and not reader.is_stdin(image):
+        unsupported.check_options(os.fspath(image), options)
+    return large.open_by_windows(
+        image,
+        memory=options.memory - kernels.nbytes,
+        alpha=options.alpha,
+        ignore_alpha=options.ignore_alpha,
+        frame=options.frame if isinstance(options.frame, int) else None,
+    )
+
+
+def in_room(
+    search: Callable[[Opened], Report],
+    opened: Opened,
+    image: Source,
+    kernels: Kernels,
+    options: Options,
+) -> Report:
+    """Search an image; by windows, if there is no room beside it for outputs while it is whole.
+
+    Raises
+    ------
+    InputError
+        If there is no room either way. Where windows cannot be, it is the error of the whole image.
+    """
+    is_whole = windowed.of(opened.picture.pixels) is None
+    try:
+        return search(opened)
+    except NoRoomError as error:
+        if not is_whole:
+            raise
+        refusal = error.with_traceback(None)  # whose frames would keep the pixels
+        refusal.__context__ = None
+    try:
+        by_window = _by_windows_again(image, kernels, options)
+        if by_window is not None:
+            return search(Opened.holding(by_window))
+    except NoRoomError:
+        raise
+    except InputError:
+        pass  # of windows, which were not asked for
+    raise refusal
+
+
+def _by_windows_again(image: Source, kernels: Kernels, options: Options) -> Picture | None:
+    """Open an image again, if it can be: a file, not a frame, which others hold whole."""
+    is_file = isinstance(image, str | os.PathLike) and not reader.is_stdin(image)
+    if not is_file or options.level or options.frame is not None:
+        return None
+    return _opened_by_windows(image, kernels, options)

@@ -216,6 +216,34 @@ def test_a_heatmap_is_reduced_by_maximum(picture, save, tmp_path):
         assert is_map.mean() > 0.5 or max(rows, cols) < 40
 
 
+@pytest.mark.parametrize("name", ["image.npy", "image.png"])
+@pytest.mark.parametrize("output", ["map", "heatmap", "blend", "overlay", "report"])
+def test_a_picture_that_leaves_no_room_for_outputs_is_read_by_windows(
+    name, output, rng, save, tmp_path
+):
+    large = np.kron(rng.integers(0, 256, (20, 30), dtype=np.uint8), np.ones((90, 90), np.uint8))
+    large = large + rng.integers(0, 9, large.shape, dtype=np.uint8) // 3
+    kernel, path = large[700:740, 900:950].copy(), save(name, large)
+    suffixes = {"map": ".npy", "report": ".html"}
+    target = tmp_path / f"out{suffixes.get(output, '.png')}"
+    options = {"top": 2, "margin": False, "heatmap_size": 50, "force": True}
+    plain = patchsim.match(large, kernel, top=2, margin=False)
+    seen = []
+    for memory in ("14MB", "20MB", "400MB"):
+        report = patchsim.match(path, kernel, memory=memory, **options, **{output: target})
+        seen.append(report.plans[0].problem.reading is not None)
+        assert answer(report) == answer(plain)
+        assert target.stat().st_size > 0
+    assert seen == [True, True, False]
+
+
+def test_a_picture_with_no_room_as_it_is_and_none_by_windows_tells_of_itself(rng, save):
+    path = save("image.npy", rng.integers(0, 256, (1800, 2700), dtype=np.uint8))
+    kernel = np.eye(9, dtype=np.uint8)
+    with pytest.raises(InputError, match="is the least for these pictures and outputs"):
+        patchsim.match(path, kernel, memory="10MB", map=True)
+
+
 def test_a_reduced_heatmap_within_a_tolerance_has_the_exact_scores_of_matches(
     picture, save, tmp_path
 ):
