@@ -163,6 +163,8 @@ def _opened_list(flags: ScanFlags) -> Iterator[int | None]:
         from patchsim.files import atomic
 
         try:
+            if Path(name).is_dir():
+                raise IsADirectoryError
             # Without buffering, and not closed at the end: another thread may be reading.
             descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
@@ -258,10 +260,7 @@ def _resumed(
 
 def _tell_journal(flags: ScanFlags, journal: Journal) -> None:
     if not flags.quiet and flags.resume is not None:
-        console.say(
-            f"{printable(flags.resume)}: {journal.kept:,} results were there,"
-            f" {journal.added:,} were added"
-        )
+        console.say(f"{printable(flags.resume)}: {journal.describe()}")
 
 
 class _Errors:

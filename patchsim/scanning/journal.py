@@ -58,6 +58,8 @@ class Journal:
         self._path = path
         self.kept = self.found = self.failed = self.added = 0
         self._done: Counter[tuple[bytes, Region | None]] = Counter()
+        if atomic.is_folder(Path(path)):
+            raise InputError(f"{printable(path)} is a folder; give the path of a file to --resume")
         if not os.path.lexists(path):
             atomic.check_folder(Path(path).parent)
         try:
@@ -109,6 +111,13 @@ class Journal:
         for line in ScanRecords([result], chosen).objects():
             self._write(line)
             self.added += 1
+
+    def describe(self) -> str:
+        """Return how many results the file has, for the user."""
+        text = f"{self.kept:,} results were there, {self.added:,} were added"
+        if self.failed:
+            text += f"; {self.failed:,} of those that were there are errors"
+        return text
 
     def _write(self, line: dict[str, Any]) -> None:
         data = json.dumps(names.in_unicode(line)).encode() + b"\n"

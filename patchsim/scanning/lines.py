@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 
@@ -16,7 +17,8 @@ _LONGEST = 1 << 20  # bytes of a line
 def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
     """Yield what each line of a stream asks, without waiting for the next line.
 
-    Blank lines are passed over. The last line needs no end.
+    Blank lines are passed over, and the mark with which some editors begin UTF-8. The last line
+    needs no end.
 
     Parameters
     ----------
@@ -26,8 +28,8 @@ def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
         Lines are paths that end with a null character, as `find -print0` writes them, instead of
         paths or JSON objects that end with a new line.
     """
-    for line, is_whole in _split(descriptor, b"\0" if by_null else b"\n"):
-        text = os.fsdecode(line)
+    for number, (line, is_whole) in enumerate(_split(descriptor, b"\0" if by_null else b"\n")):
+        text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8) if number == 0 else line)
         if not is_whole:
             name = printable(text)
             yield Request(name, fault=f"{name} is no path: the line has more than a mebibyte")

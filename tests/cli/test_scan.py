@@ -321,6 +321,21 @@ def test_resume_tries_again_what_the_machine_could_not_do(drawn, run, monkeypatc
     assert len({*names}) == COUNT + 1
 
 
+def test_resume_says_how_many_of_its_results_are_errors(drawn, run):
+    (drawn / "in/05.png").write_bytes(b"")
+    assert "errors" not in resumed(run)[2]
+    assert resumed(run)[2].endswith("0 were added; 1 of those that were there are errors\n")
+
+
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize("option", ["--list", "--resume"])
+def test_a_folder_is_no_list_and_no_journal(option, run):
+    pictures = [] if option == "--list" else ["in"]
+    code, out, err = run("scan", *pictures, *ASK, option, "in")
+    assert (code, out) == (2, "")
+    assert err.startswith("patchsim: in is a folder; give ")
+
+
 def test_resume_counts_equal_requests(drawn, run):
     (drawn / "list").write_text("in/01.png\n" * 3)
     words = ("scan", "--list", "list", *ASK, "--resume", "out.jsonl")

@@ -80,3 +80,10 @@ def test_a_line_does_not_wait_for_the_next():
     os.close(sink)
     assert list(found) == []
     os.close(source)
+
+
+def test_the_mark_of_utf_8_is_no_part_of_the_first_name():
+    assert [one.name for one in read(b"\xef\xbb\xbfa.png\n\xef\xbb\xbfb.png\n")] == [
+        "a.png",
+        "\ufeffb.png",
+    ]
