@@ -50,7 +50,7 @@ Threshold = Annotated[
         autocompletion=completing(("auto",)),
         help="The lowest score of a match; 1 is identical. Without a threshold the best windows"
         " are printed however low they score. auto finds a threshold where the best scores have"
-        " a gap that is too large for chance, and prints it on stderr.",
+        " a gap that is too large for chance; JSON has it, and match prints it on stderr.",
     ),
 ]
 Overlap = Annotated[
