@@ -334,7 +334,7 @@ BAD = [
         "of the memory of 100.0 kB are left;\nallow at least",
     ),
     (
-        ["match", "big.png", "face.png", "flag.png", "--padding", "edge", "--memory", "640kB"],
+        ["match", "big.bmp", "face.png", "flag.png", "--padding", "edge", "--memory", "640kB"],
         "is the least for these",
     ),
     (["match", "big.png", "face.png", "--memory", "lots"], "memory 'lots' is not a size"),
