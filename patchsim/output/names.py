@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -53,6 +53,21 @@ def in_unicode(value: Any) -> Any:
                 written[f"{key}_bytes"] = os.fsencode(one).hex()
         return written
     return value
+
+
+def original(value: Mapping[str, Any], key: str) -> str:
+    """Return a text of an object that `in_unicode` made, as it was before.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If there is no such text, or its bytes are none.
+    """
+    in_bytes = value.get(f"{key}_bytes")
+    text = value[key] if in_bytes is None else os.fsdecode(bytes.fromhex(in_bytes))
+    if not isinstance(text, str):
+        raise TypeError(key)
+    return text
 
 
 def _is_broken(text: str) -> bool:

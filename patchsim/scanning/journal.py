@@ -161,11 +161,8 @@ class Journal:
         self.found += bool(value.get("matches"))
         self.failed += "error" in value
         region = value.get("region")
-        image_bytes = value.get("image_bytes")  # of a name that is no UTF-8
         try:
-            name = (
-                os.fsencode(value["image"]) if image_bytes is None else bytes.fromhex(image_bytes)
-            )
+            name = os.fsencode(names.original(value, "image"))
             self._done[name, None if region is None else tuple(region)] += 1
         except (ValueError, TypeError):
             raise self._no_journal(number) from None

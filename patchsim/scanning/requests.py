@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region, check_region
+from patchsim.output import names
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 _KEYS = ("image", "region")
+# What a scan prints of a picture beside them: its JSON lines can be the list of another scan.
+_ANSWER_KEYS = ("image_bytes", "width", "height", "level", "threshold", "matches", "error")
 _EXAMPLE = '{"image": "a.png", "region": [0, 0, 64, 48]}'
 
 
@@ -65,21 +68,24 @@ def of_path(path: str) -> Request:
 def of_object(value: Mapping[str, Any]) -> Request:
     """Return the request of an object with the keys `image` and, where asked, `region`.
 
+    What else a scan prints of a picture is passed over.
+
     Raises
     ------
     InputError
         If a key is unknown or lacks, or its value is of another kind.
     """
-    unknown = [key for key in value if key not in _KEYS]
+    unknown = [key for key in value if key not in (*_KEYS, *_ANSWER_KEYS)]
     if unknown:
         raise InputError(
             f"{printable(unknown[0])} is no key of a request; there is {', '.join(_KEYS)}"
         )
-    image = value.get("image")
-    if not isinstance(image, str):
-        raise InputError(f"a request has an image, the path of a picture; give {_EXAMPLE}")
     try:
+        image = names.original(value, "image")
         os.fsencode(image)
     except UnicodeEncodeError:  # half of a character of UTF-16, which no path holds
         raise InputError(f"{printable(image)} cannot be a path; give {_EXAMPLE}") from None
+    except (KeyError, TypeError, ValueError):
+        needed = "a request has an image, the path of a picture"
+        raise InputError(f"{needed}; give {_EXAMPLE}") from None
     return replace(of_path(image), region=check_region(value.get("region")))

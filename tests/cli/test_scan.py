@@ -98,6 +98,26 @@ def test_json_is_one_list_of_pictures(run):
     assert json.loads(out) == []
 
 
+@pytest.mark.parametrize("name", ["a.png", "two\nlines.png", "no utf-8 \udcff.png", "{.png"])
+def test_json_lines_are_the_list_of_another_scan(name, run, drawn):
+    (drawn / name).write_bytes((drawn / "in/01.png").read_bytes())
+    (drawn / "cut.png").write_bytes(b"")
+    (drawn / "0").write_bytes(b"\0".join([os.fsencode(f"./{name}"), b"in/00.png", b"cut.png"]))
+    _, first, _ = run("scan", "-0", "--list", "0", *ASK, "--format", "jsonl")
+    assert len(json.loads(first.splitlines()[0])["matches"]) == 1
+    part = {"image": "in/01.png", "region": [20, 0, 20, 20]}  # without the match
+    (drawn / "1").write_text(first + json.dumps(part) + "\n")
+    code, second, _ = run("scan", "--list", "1", *ASK, "--format", "jsonl")
+    assert code == 0
+    assert second.startswith(first)
+    (drawn / "2").write_text(second)
+    assert run("scan", "--list", "2", *ASK, "--format", "jsonl")[1] == second
+    _, third, _ = run("scan", "--list", "2", *ASK, "--format", "jsonl", "--unmatched")
+    assert third.splitlines() == second.splitlines()[1:]
+    (drawn / "3").write_text(third)
+    assert run("scan", "--list", "3", *ASK, "--format", "jsonl")[:2] == (1, third)
+
+
 @pytest.mark.usefixtures("drawn")
 def test_unmatched(run):
     code, out, _ = run("scan", "in", *ASK, "--unmatched")
