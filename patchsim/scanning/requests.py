@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
 _KEYS = ("image", "region")
-# What a scan prints of a picture beside them: its JSON lines can be the list of another scan.
+# Further keys of the objects that a scan prints, so that they can be the list of another scan.
 _ANSWER_KEYS = ("image_bytes", "width", "height", "level", "threshold", "matches", "error")
 _EXAMPLE = '{"image": "a.png", "region": [0, 0, 64, 48]}'
 
