@@ -231,8 +231,8 @@ def make(
     )
     has_map, exactly = engines.load(chosen.engine).HAS_MAP, replace(problem, exact=True)
     exact_plan = _plan_of_blocks(exactly, plan)
-    if exact_plan is None and has_map and problem.tolerance > 0:
-        exact_plan = _plan_of_blocks(problem, plan)  # of floats, but for their rounding
+    if exact_plan is None and has_map and problem.tolerance > 0:  # of floats
+        exact_plan = _plan_of_blocks(replace(problem, map_wanted=True), plan)
     plan = replace(plan, exact_plan=exact_plan)
     return plan if has_map else replace(plan, direct_plan=_direct_plan(problem, plan))
 

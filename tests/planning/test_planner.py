@@ -89,6 +89,14 @@ def test_the_best_match_alone_is_searched_by_bounds_whatever_the_type(metric, dt
     assert plan.peak >= plan.direct_plan.working
 
 
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_windows_left_open_within_a_tolerance_are_scored_by_an_engine_with_a_map(metric):
+    problem = best_match_problem("float32", metric, tolerance=0.02)
+    plan = planner.make(problem, engine="fft", device="cpu", memory=8 << 30, resident=0)
+    assert plan.exact_plan.engine in ("simd", "fft")
+    assert plan.exact_plan.problem.tolerance == 0
+
+
 @pytest.mark.parametrize("metric", ["sad", "zncc"])
 @pytest.mark.parametrize(("width", "tallest"), [(1000, (1 << 21) // 937), (100_000, 8 * 64)])
 def test_tiles_of_an_image_read_by_windows_do_not_grow_with_its_height(metric, width, tallest):
