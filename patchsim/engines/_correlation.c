@@ -383,7 +383,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     Layout layout = correlation_layout(&t);
-    const size_t more = may_repeat && !is_direct ? correlation_more_bytes(&t, kernels) : 0;
+    const size_t more = may_repeat && !is_direct ? correlation_doubles(&t, kernels).more : 0;
     return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels) + more);
 }
 

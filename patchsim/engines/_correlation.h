@@ -263,8 +263,13 @@ size_t correlation_work_bytes(const Task *task, ptrdiff_t kernels);
 /* What an array of transforms in double precision takes: a tile's channels, or their product with a
  * kernel. */
 size_t correlation_double_bytes(const Task *task, int is_product);
-/* How much of both has no room in the arrays of single precision. */
-size_t correlation_more_bytes(const Task *task, ptrdiff_t kernels);
+/* Which of both fit the arrays of single precision, in that order, and how much the others take. */
+typedef struct {
+    int fits[2];
+    size_t more;
+} Doubles;
+
+Doubles correlation_doubles(const Task *task, ptrdiff_t kernels);
 
 ptrdiff_t correlation_item(const Task *task); /* bytes of a value */
 size_t correlation_product_bytes(const Task *task); /* bytes of a window's X */

@@ -1207,17 +1207,15 @@ static int VARIANT(by_energy)(const void *one, const void *other)
  * kept, for the arrays that fit there. */
 static int VARIANT(take_doubles)(VARIANT(Band) *b, size_t spectra, Arena *doubles)
 {
-    const size_t more = spectra + correlation_more_bytes(b->task, b->count);
-    size_t room = correlation_work_bytes(b->task, b->count);
+    const Doubles doubled = correlation_doubles(b->task, b->count);
+    const size_t more = spectra + doubled.more;
     Arena singles = {.next = (uint8_t *)b->work};
     if (more && !correlation_open(doubles, more))
         return -1;
     double **const arrays[2] = {&b->double_work, &b->double_total};
     for (int i = 0; i < 2; i++) {
-        const size_t bytes = correlation_double_bytes(b->task, i);
-        const int fits = bytes <= room;
-        room -= fits ? bytes : 0;
-        *arrays[i] = correlation_take(fits ? &singles : doubles, bytes);
+        Arena *from = doubled.fits[i] ? &singles : doubles;
+        *arrays[i] = correlation_take(from, correlation_double_bytes(b->task, i));
     }
     b->made_spectra = spectra ? correlation_take(doubles, spectra) : NULL;
     return 0;

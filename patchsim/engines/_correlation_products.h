@@ -9,6 +9,8 @@
  * Bytes, or 16 bits made of them, are summed in int32_t, which is exact. A lane is TAPS neighbouring
  * pixels, so that the vector read at x + p has the sums of windows p, p + TAPS, p + 2 TAPS ...; there
  * are TAPS vectors. With TAPS 1 pixels, taps and sums are doubles.
+ *
+ * Where DOT takes signed bytes alone, it multiplies pixels less LESS with the taps.
  */
 typedef SUM NAME(V) __attribute__((vector_size(sizeof(SUM) * LANES), may_alias));
 typedef SUM NAME(Unaligned)
@@ -28,6 +30,9 @@ typedef SUM NAME(Unaligned)
 #endif
 #ifndef STEP
 #define STEP 1
+#endif
+#ifndef LESS
+#define LESS 0
 #endif
 #define ROW (VECTORS * LANES) /* windows of a row that are summed at once */
 
@@ -75,13 +80,16 @@ static INLINE void NAME(store)(const V sums[VECTORS], SUM *out)
 #endif
 }
 
-/* ROWS x ROW windows. taps: [channels][height + 2 (ROWS - 1)][width], zeros above and below. */
+/* ROWS x ROW windows, whose sums begin with `first`. taps: [channels][height + 2 (ROWS - 1)][width],
+ * zeros above and below. */
 static void NAME(block)(const PIXEL *pixels, ptrdiff_t plane, ptrdiff_t pitch, ptrdiff_t channels,
-                        const TAP *taps, ptrdiff_t height, ptrdiff_t width, SUM *out,
+                        const TAP *taps, ptrdiff_t height, ptrdiff_t width, SUM first, SUM *out,
                         ptrdiff_t out_pitch)
 {
     V sums[ROWS][VECTORS];
-    memset(sums, 0, sizeof sums);
+    for (int i = 0; i < ROWS; i++)
+        for (int p = 0; p < VECTORS; p++)
+            sums[i][p] = (V){0} + first;
     for (ptrdiff_t c = 0; c < channels; c++) {
         const PIXEL *p = pixels + c * plane;
         const TAP *k = taps + (c * (height + 2 * (ROWS - 1)) + ROWS - 1) * width;
@@ -94,8 +102,10 @@ static void NAME(block)(const PIXEL *pixels, ptrdiff_t plane, ptrdiff_t pitch, p
 #define BELOW(i)                                                                              \
     NAME(lines)(sums, p + (height + (i)-1) * pitch, pitch, k + (height + (i)-1) * width, width, 1, i, ROWS - 1)
         ABOVE(0);
+#if ROWS > 2
         ABOVE(1);
         ABOVE(2);
+#endif
 #if ROWS > 4
         ABOVE(3);
         ABOVE(4);
@@ -103,8 +113,10 @@ static void NAME(block)(const PIXEL *pixels, ptrdiff_t plane, ptrdiff_t pitch, p
         NAME(lines)(sums, p + (ROWS - 1) * pitch, pitch, k + (ROWS - 1) * width, width,
                     height - ROWS + 1, 0, ROWS - 1);
         BELOW(1);
+#if ROWS > 2
         BELOW(2);
         BELOW(3);
+#endif
 #if ROWS > 4
         BELOW(4);
         BELOW(5);
@@ -122,13 +134,17 @@ static void NAME(band)(const void *planes, ptrdiff_t plane, ptrdiff_t pitch, ptr
                        const void *taps, ptrdiff_t height, ptrdiff_t width, void *out,
                        ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t out_pitch)
 {
+    SUM first = 0;
+    for (ptrdiff_t i = 0; LESS != 0 && i < channels * (height + 2 * (ROWS - 1)) * width; i++)
+        first += LESS * ((const TAP *)taps)[i];
     for (ptrdiff_t row = 0; row < rows; row += ROWS)
         for (ptrdiff_t x = 0; x < cols; x += ROW)
             NAME(block)((const PIXEL *)planes + row * pitch + x, plane, pitch, channels, taps, height, width,
-                        (SUM *)out + row * out_pitch + x, out_pitch);
+                        first, (SUM *)out + row * out_pitch + x, out_pitch);
 }
 #undef V
 #undef ROW
+#undef LESS
 #undef STEP
 #undef FIRST_HALVES
 #undef LAST_HALVES

@@ -8,6 +8,20 @@
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
 #include <immintrin.h>
+#if defined(__clang__) ? __clang_major__ >= 13 : __GNUC__ >= 11
+#define CORRELATION_AVXVNNI
+#include <cpuid.h>
+#endif
+#endif
+#ifdef __ARM_NEON
+#include <arm_neon.h>
+#endif
+/* Compilers that take the attribute, and those of processors that all have the instructions. */
+#if defined(__aarch64__) && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 8
+#define CORRELATION_DOTPROD
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#define CORRELATION_DOTPROD
 #endif
 
 #include "../machine/_targets.h"
@@ -268,17 +282,19 @@ size_t correlation_work_bytes(const Task *t, ptrdiff_t count)
     return piece(t->double_spectra && doubles > singles ? doubles : singles);
 }
 
-size_t correlation_more_bytes(const Task *t, ptrdiff_t count)
+Doubles correlation_doubles(const Task *t, ptrdiff_t count)
 {
-    size_t room = correlation_work_bytes(t, count), more = 0;
+    size_t room = correlation_work_bytes(t, count);
+    Doubles found = {0};
     for (int i = 0; i < 2; i++) {
         const size_t bytes = correlation_double_bytes(t, i);
-        if (bytes <= room)
+        found.fits[i] = bytes <= room;
+        if (found.fits[i])
             room -= bytes;
         else
-            more += bytes;
+            found.more += bytes;
     }
-    return more;
+    return found;
 }
 
 size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
@@ -487,6 +503,39 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #undef LANES
 END
 
+#ifdef CORRELATION_AVXVNNI
+/* Leaf 7.1 of cpuid tells of vpdpbusd in 256 bits; compilers have names for it in later versions. */
+static int has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+}
+
+/* Two rows of 32 windows of bytes. */
+BEGIN("avx2,fma,avxvnni")
+#define NAME(x) x##_bytes_avxvnni
+#define SUM int32_t
+#define LANES 8
+#define TAPS 4
+#define VECTORS 4
+#define ROWS 2
+#define PIXEL uint8_t
+#define TAP int8_t
+#define DOT(sums, pixels, taps)                                                                \
+    ((V)_mm256_dpbusd_avx_epi32((__m256i)(sums), (__m256i)(pixels), (__m256i)(taps)))
+#include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
+#undef VECTORS
+#undef ROWS
+#undef PIXEL
+#undef TAP
+#undef DOT
+END
+#endif
+
 /* Four rows of 16 windows of bytes, or 8 in double precision; half of that in 128 bits. Each has 16
  * registers. */
 #define VECTORS 2
@@ -540,6 +589,52 @@ END
 #define ROWS 4
 #endif
 
+#ifdef CORRELATION_DOTPROD
+#ifdef __linux__
+#define ASIMDDP (1ul << 20) /* of AT_HWCAP; older headers have no name for it */
+
+static int has_dotprod(void)
+{
+    return (getauxval(AT_HWCAP) & ASIMDDP) != 0;
+}
+
+#pragma GCC push_options
+#pragma GCC target("arch=armv8.2-a+dotprod")
+#else
+#define has_dotprod always
+#endif
+/* Six rows of 16 windows of bytes fill 24 of 32 registers. */
+#pragma push_macro("VECTORS")
+#pragma push_macro("ROWS")
+#undef VECTORS
+#undef ROWS
+#define NAME(x) x##_bytes_dotprod
+#define SUM int32_t
+#define LANES 4
+#define TAPS 4
+#define VECTORS 4
+#define ROWS 6
+#define PIXEL uint8_t
+#define TAP int8_t
+#define LESS 128
+#define DOT(sums, pixels, taps)                                                                \
+    ((V)vdotq_s32((int32x4_t)(sums), (int8x16_t)(pixels) ^ (int8x16_t)vdupq_n_u8(LESS),        \
+                  (int8x16_t)(taps)))
+#include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
+#undef PIXEL
+#undef TAP
+#undef DOT
+#pragma pop_macro("VECTORS")
+#pragma pop_macro("ROWS")
+#ifdef __linux__
+#pragma GCC pop_options
+#endif
+#endif
+
 /* 128 bits are what every x86-64 (SSE2) and every 64-bit ARM (NEON) has, and what compilers make of
  * these vectors elsewhere. */
 #define NAME(x) x##_doubles_base
@@ -568,7 +663,15 @@ static const Variant AVX512 = MADE_OF("avx512", has_avx512, avx512, NULL);
 static const Variant AVX512_VNNI = MADE_OF("avx512", has_vnni, avx512, &VNNI);
 static const Variant AVX2 = MADE_OF("avx2", has_avx2, avx2, &MADD_AVX2);
 static const Variant BASE = MADE_OF("sse2", always, base, &MADD_SSE2);
+#ifdef CORRELATION_AVXVNNI
+static const Products NARROW_VNNI = {4, 2, band_bytes_avxvnni};
+static const Variant AVXVNNI = MADE_OF("avxvnni", has_avxvnni, avx2, &NARROW_VNNI);
+#endif
 #elif defined(__aarch64__)
+#ifdef CORRELATION_DOTPROD
+static const Products DOT_PRODUCTS = {4, 6, band_bytes_dotprod};
+static const Variant DOTPROD = MADE_OF("dotprod", has_dotprod, base, &DOT_PRODUCTS);
+#endif
 static const Variant BASE = MADE_OF("neon", always, base, NULL);
 #else
 static const Variant BASE = MADE_OF("portable", always, base, NULL);
@@ -576,7 +679,14 @@ static const Variant BASE = MADE_OF("portable", always, base, NULL);
 
 const Variant *const CORRELATION_VARIANTS[] = {
 #ifdef CORRELATION_X86
-    &AVX512_VNNI, &AVX512, &AVX2,
+    &AVX512_VNNI, &AVX512,
+#ifdef CORRELATION_AVXVNNI
+    &AVXVNNI,
+#endif
+    &AVX2,
+#endif
+#ifdef CORRELATION_DOTPROD
+    &DOTPROD,
 #endif
     &BASE, NULL,
 };

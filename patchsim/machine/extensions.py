@@ -9,8 +9,11 @@ from types import ModuleType
 
 from patchsim.errors import InputError, printable
 
-# Forces a variant of the vector instructions: avx512, avx2, sse2, neon or portable.
+# Forces a variant of the vector instructions: avx512, avxvnni, avx2, sse2, dotprod, neon,
+# or portable.
 VARIANT_SETTING = "PATCHSIM_SIMD"
+# Sets of instructions that add products of bytes to others, which extensions without such take.
+_EXTENDED = {"avxvnni": "avx2", "dotprod": "neon"}
 
 _failed: list[tuple[str, str]] = []
 
@@ -64,6 +67,8 @@ def variant(name: str, room: str = "engines", *, has_few: bool = False) -> str:
         return here[0]
     if forced in here:
         return forced
+    if _EXTENDED.get(forced) in here:
+        return _EXTENDED[forced]
     if forced == "portable" or has_few:
         return here[-1]
     raise InputError(

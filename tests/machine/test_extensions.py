@@ -93,3 +93,18 @@ def test_an_extension_with_few_variants_takes_its_last_one_for_others(monkeypatc
         extensions.variant("_pruned")
     monkeypatch.setenv(extensions.VARIANT_SETTING, "")
     assert extensions.variant("_pruned") == here[0]
+
+
+@pytest.mark.parametrize(("forced", "taken"), [("avxvnni", "avx2"), ("dotprod", "neon")])
+def test_an_extension_without_products_of_bytes_takes_the_instructions_beside_them(
+    forced, taken, monkeypatch
+):
+    monkeypatch.setattr(extensions, "_variants", lambda _name, _room: ["avx512", taken, "base"])
+    monkeypatch.setenv(extensions.VARIANT_SETTING, forced)
+    assert extensions.variant("_sad") == taken
+    assert extensions.variant("_pruned", has_few=True) == taken
+    monkeypatch.setattr(extensions, "_variants", lambda _name, _room: [taken, forced, "base"])
+    assert extensions.variant("_correlation") == forced
+    monkeypatch.setattr(extensions, "_variants", lambda _name, _room: ["avx512", "sse2"])
+    with pytest.raises(InputError, match=rf"PATCHSIM_SIMD={forced} is not here"):
+        extensions.variant("_sad")

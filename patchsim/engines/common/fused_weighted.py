@@ -39,8 +39,9 @@ COSTS = {
     "avx2": (3.2e-4, 1e-4, 1.5e-9, 2.2e-9),
     "sse2": (6e-4, 1.5e-4, 3e-9, 4.5e-9),
 }
+COSTS["avxvnni"] = COSTS["avx2"]
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
-COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
+COSTS["dotprod"] = COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
