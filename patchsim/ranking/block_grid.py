@@ -51,10 +51,9 @@ class BlockGrid:
     def __init__(self, shape: tuple[int, int], *, keeps_scores: bool, keeps_errors: bool) -> None:
         self.shape = shape
         self.error = 0.0  # the largest error of a score
-        # Empty: a block without a score is noticed by its bound, which is NaN.
+        # Made for the first tile, because a tile of all windows is taken as it is.
         self.scores: NDArray[np.float32] | None = None
-        if keeps_scores:
-            self.scores = np.empty(shape, np.float32)
+        self._keeps_scores = keeps_scores
         size = grid_shape(shape)
         self._block_cols = size[1]
         self.upper_bounds: NDArray[np.float64] = np.full(size, np.nan)
@@ -71,11 +70,8 @@ class BlockGrid:
 
     def put(self, tile: Tile, bounds: Bounds) -> None:
         """Take the scores of a tile; several threads may put different tiles at once."""
-        if self.scores is not None:
-            if bounds.map.shape == self.scores.shape and bounds.map.dtype == np.float32:
-                self.scores = bounds.map  # type: ignore[assignment] # its type was compared
-            else:
-                self.scores[tile.index] = bounds.map
+        if self._keeps_scores:
+            self._put_scores(tile, bounds.map)
         if self._errors is not None and bounds.hidden is not None:
             with self._lock:
                 if self._hidden is None:
@@ -94,6 +90,17 @@ class BlockGrid:
             band = Tile(tile.top + top, tile.left, rows, tile.cols)
             self._put_band(band, bounds, np.s_[top : top + rows], has_errors=error > 0)
             top += rows
+
+    def _put_scores(self, tile: Tile, scores: NDArray[np.floating]) -> None:
+        """Keep the scores of a tile."""
+        if scores.shape == self.shape and scores.dtype == np.float32:
+            self.scores = scores
+            return
+        with self._lock:
+            if self.scores is None:
+                # Empty: a block without a score is noticed by its bound, which is NaN.
+                self.scores = np.empty(self.shape, np.float32)
+        self.scores[tile.index] = scores
 
     def put_bounds(self, top: int, upper_bounds: NDArray[np.float64], error: float) -> None:
         """Take the upper bounds of rows of blocks whose scores are not kept.

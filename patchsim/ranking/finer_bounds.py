@@ -77,25 +77,28 @@ class FinerBounds:
         return [piece for band in by_band.values() for piece in self._pieces_of_band(band)]
 
     def _pieces_of_band(self, blocks: list[int]) -> list[Piece]:
-        holds = {self._blocks[block]: block for block in blocks}
-        runs = tiles.join_neighbours(holds)
-        top, left = min(run.top for run in runs), min(run.left for run in runs)
-        down = max(run.top + run.rows for run in runs)
-        right = max(run.left + run.cols for run in runs)
-        band = Tile(top, left, down - top, right - left)
-        if self._pixels(band) <= sum(map(self._pixels, runs)):
+        pieces = [Piece(self._around(run), run) for run in self._runs(blocks)]
+        band = self._around(blocks)
+        if self._pixels(band) <= sum(self._pixels(piece.tile) for piece in pieces):
             return [Piece(band, blocks)]
-        return [
-            Piece(
-                run,
-                [
-                    holds[tile]
-                    for tile in holds
-                    if tile.top == run.top and _has_column_of(run, tile)
-                ],
-            )
-            for run in runs
-        ]
+        return pieces
+
+    def _runs(self, blocks: list[int]) -> list[list[int]]:
+        """Divide blocks, which are sorted, into those that lie side by side."""
+        runs: list[list[int]] = []
+        for block in blocks:
+            if runs and runs[-1][-1] == block - 1 and self._blocks[block].left > 0:
+                runs[-1].append(block)
+            else:
+                runs.append([block])
+        return runs
+
+    def _around(self, blocks: list[int]) -> Tile:
+        """Return the tile that holds blocks, which are sorted."""
+        held = [self._blocks[block] for block in blocks]
+        first, last = held[0], held[-1]
+        left, right = min(tile.left for tile in held), max(tile.left + tile.cols for tile in held)
+        return Tile(first.top, left, last.top + last.rows - first.top, right - left)
 
     def _pixels(self, tile: Tile) -> int:
         problem = self._search.problem
@@ -103,12 +106,7 @@ class FinerBounds:
 
     def sample(self, blocks: Iterable[int], most: int) -> list[int]:
         """Return some of these blocks that lie side by side, at most so many."""
-        holds = {self._blocks[block]: block for block in blocks}
-        run = max(tiles.join_neighbours(holds), key=lambda tile: tile.cells)
-        inside = [
-            holds[tile] for tile in holds if tile.top == run.top and _has_column_of(run, tile)
-        ]
-        return sorted(inside)[:most]
+        return max(self._runs(sorted(blocks)), key=len)[:most]
 
     def open_share(self, blocks: Sequence[int], floor: float) -> float:
         """Estimate the share of windows of these blocks that could score at least `floor`."""
@@ -138,7 +136,8 @@ class FinerBounds:
 
     def seconds_of_windows(self, blocks: Sequence[int], share: float) -> float:
         """Return the estimated seconds of comparing the open windows of blocks one by one."""
-        windows = share * sum(self._blocks[block].cells for block in blocks)
+        of_block = math.prod(self._search.problem.map_shape) / len(self._blocks)
+        windows = share * of_block * len(blocks)
         rows = max(1.0, _ROWS_COMPARED * self._search.problem.kernel[0])
         of_window = _WINDOW_SECONDS + rows * self._search.row_seconds
         return windows * of_window + len(blocks) * _LOOK_SECONDS
@@ -177,7 +176,3 @@ class FinerBounds:
                 total += seconds
         self.levels[list(bound_of)] = level + 1
         return bound_of, total
-
-
-def _has_column_of(run: Tile, tile: Tile) -> bool:
-    return run.left <= tile.left < run.left + run.cols

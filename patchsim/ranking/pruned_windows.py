@@ -305,7 +305,7 @@ class PrunedWindows:
                 break
             blocks = self._blocks.still_open(blocks)
         self._search.clear()
-        blocks.sort(key=lambda block: -self._blocks.upper_bounds[block])
+        blocks = self._blocks.best_first(blocks)
         if self._share_of_direct(blocks) <= _EXPECTED:
             return self._compare_while_it_pays(blocks)
         return blocks

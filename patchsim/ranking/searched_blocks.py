@@ -77,7 +77,13 @@ class SearchedBlocks:
 
     def still_open(self, blocks: Iterable[int]) -> list[int]:
         """Return the blocks that could hold the best window."""
-        return [block for block in blocks if self.upper_bounds[block] >= self.incumbent]
+        numbers = np.fromiter(blocks, np.intp)
+        still: list[int] = numbers[self.upper_bounds[numbers] >= self.incumbent].tolist()
+        return still
+
+    def best_first(self, blocks: list[int]) -> list[int]:
+        """Return blocks in the order of their upper bounds."""
+        return [blocks[place] for place in np.argsort(-self.upper_bounds[blocks], kind="stable")]
 
     def is_decided(self, block: int) -> bool:
         """Return whether the best window of a block is known, or worse than the incumbent."""

@@ -59,9 +59,10 @@ def score_blocks(
     blocks: Iterable[Tile],
 ) -> Generator[tuple[Tile, Bounds], None, None]:
     """Score blocks by a plan for that, and their neighbours too where one call is quicker."""
-    todo = list(blocks)
+    # Those of one shape follow each other, because transforms of the kernel are made for each.
+    todo = sorted(_merged(list(blocks), plan), key=lambda tile: (tile.rows, tile.cols))
     if todo:
-        yield from runner.run(plan, image, prepared(), _merged(todo, plan), visible)
+        yield from runner.run(plan, image, prepared(), todo, visible)
 
 
 def score_block(
