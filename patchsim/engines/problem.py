@@ -64,6 +64,8 @@ class Problem:
     products : int or None
         How many products approximate the kernel's `sad`, for each channel, within the tolerance;
         None where its pixels are not known: as many as any kernel needs (`common.lowrank`).
+    open_share : float
+        The share of blocks, 0 to 1, that scores within the tolerance leave to be ranked exactly.
     kernel_count : int
         Kernels of about this size that are compared with the same pixels in turn.
     same_size : int
@@ -97,6 +99,7 @@ class Problem:
     opaque_level: int | None = None
     min_visible_weight: int = 0
     products: int | None = None
+    open_share: float = 0.0
     kernel_count: int = 1
     same_size: int = 1
     whole_kernel: tuple[int, int] | None = None

@@ -160,6 +160,7 @@ def kind(problem: Problem) -> Hashable:
         min_visible_weight=0,
         share_wanted=0.0,
         products=None,
+        open_share=0.0,
         whole_kernel=None,
     )
     # Engines differ in whether they take weights, and kernels without cells that count.
@@ -183,6 +184,7 @@ def _envelope(problems: list[Problem]) -> Problem:
         products=_most([p.products for p in problems]),
         min_visible_weight=max(p.min_visible_weight for p in problems),
         share_wanted=sum(p.share_wanted for p in problems) / len(problems),
+        open_share=sum(p.open_share for p in problems) / len(problems),
         kernel_count=together,
         same_size=max(1, min(together, len(problems) // sizes)),
     )

@@ -110,7 +110,25 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
         else:
             start_up, work = 0.0, math.inf
         candidates.append(Candidate(name, solved, start_up, work, refusal))
-    return candidates
+    return _with_ranking(candidates, problem.open_share) if problem.open_share else candidates
+
+
+def _with_ranking(candidates: list[Candidate], open_share: float) -> list[Candidate]:
+    """Add the time in which the fastest other engine ranks what a tolerance leaves open."""
+    has_errors = [_has_tolerated_errors(candidate) for candidate in candidates]
+    both = list(zip(candidates, has_errors, strict=True))
+    fastest = min((c.work for c, has_error in both if not has_error), default=math.inf)
+    if math.isinf(fastest):  # no other engine was asked for
+        return candidates
+    ranking = open_share * fastest
+    return [replace(c, work=c.work + ranking) if has_error else c for c, has_error in both]
+
+
+def _has_tolerated_errors(candidate: Candidate) -> bool:
+    """Return whether the scores have errors for which the engine needs a tolerance."""
+    exactly = replace(candidate.problem, tolerance=0.0)
+    is_refused = engines.load(candidate.engine).refuse(exactly) is not None
+    return candidate.refusal is None and is_refused
 
 
 def working_bytes(chosen: Candidate, tile: tuple[int, int], at_once: int) -> int:

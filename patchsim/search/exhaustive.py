@@ -19,7 +19,7 @@ from patchsim.planning.batching import Group
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.scene.build import Scene
 from patchsim.search import bands as band_scores
-from patchsim.search import jobs, posed_kernels, threshold_share, windows
+from patchsim.search import contender_share, jobs, posed_kernels, threshold_share, windows
 from patchsim.search.bands import BandBounds, BandSource
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.memory_plan import Room
@@ -83,7 +83,11 @@ class Exhaustive:
         sizes = [kernel.size for kernel in kernels]
         problems = partial(_problems, scene, kernels, options, outputs, by_bands=by_bands)
         room = Room(scene, options, outputs, kernels, problems, by_bands)
-        self._groups, self._block_cache, self._maps = room.plan(streamed, is_kept=is_kept)
+        planned = room.plan(streamed, is_kept=is_kept)
+        if is_kept and contender_share.is_needed(planned.groups, options):
+            shared = partial(contender_share.with_shares, scene, kernels, options, problems)
+            planned = room._replace(problems=shared).plan(streamed, is_kept=is_kept)
+        self._groups, self._block_cache, self._maps = planned
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
         self._opposites = _opposites(scene, options, self._jobs)
 

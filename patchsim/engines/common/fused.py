@@ -325,12 +325,10 @@ def _terms_of_sad(kernel: Kernel, problem: Problem, values: lowrank.Range) -> _O
         weights = np.atleast_3d(kernel.weights).astype(np.float64)
     widths = 2 * values.halves * np.broadcast_to(weights, kernel.pixels.shape)
     total = problem.total_weight * problem.data_range
-    beyond = float((weights * values.beyond(kernel.pixels)).sum())
-    residual = lowrank.LARGEST_ERRORS[values.products] * float(widths.sum()) + beyond
     factors = [weights * factor for factor in lowrank.factors(kernel.pixels, values)]
     taps = np.concatenate(factors, axis=2).transpose(2, 0, 1)
     ranges = np.concatenate([values.middles, values.halves])
-    return taps, ranges, (0.0, total, float(widths.sum()) / 2, residual)
+    return taps, ranges, (0.0, total, float(widths.sum()) / 2, lowrank.residual(kernel, values))
 
 
 def _own(kernel: Kernel, metric: str) -> float:

@@ -91,6 +91,16 @@ def factors(kernel: Pixels, values: Range) -> Iterator[NDArray[np.float64]]:
     return (widths * cosines[i // 2] * wave for i, wave in enumerate(of_waves))
 
 
+def residual(kernel: Kernel, values: Range) -> float:
+    """Return how far the sum of products of a window may be off, with the kernel's weights."""
+    pixels, weights = kernel.pixels, np.ones((1, 1, 1))
+    if kernel.weights is not None:
+        weights = np.atleast_3d(kernel.weights).astype(np.float64)
+    widths = 2 * values.halves * np.broadcast_to(weights, pixels.shape)
+    beyond = (weights * values.beyond(pixels)).sum()
+    return LARGEST_ERRORS[values.products] * float(widths.sum()) + float(beyond)
+
+
 def full_range(problem: Problem) -> Range:
     """Return the range of all values of an integer type."""
     products = products_needed(problem)

@@ -1,0 +1,73 @@
+"""Estimates the share of blocks that scores within a tolerance leave open, from some windows.
+
+Blocks whose windows score alike, within the error, are scored again exactly to rank them. Of noise
+and of flat images that is every block: the exact map alone takes less then, and the plan must know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from patchsim.engines import Problem
+from patchsim.engines.common import lowrank
+from patchsim.metrics import Kernel
+from patchsim.options import Options
+from patchsim.planning.batching import Group
+from patchsim.scene.build import Scene
+from patchsim.search import window_sample
+
+# A window is open if it scores within so many errors of the best ones. Blocks are open more often,
+# because one such window suffices: of photographs of 512x512 about the root of the windows' share,
+# of the same ones enlarged to 1920x1080 that share, and of noise all.
+_ERRORS, _POWER = 1.5, 0.7
+# Similar images have one plan.
+_STEPS = 8
+
+
+def is_needed(groups: Sequence[Group], options: Options) -> bool:
+    """Return whether to choose anew with the shares: an engine has errors, another has none."""
+    return options.engine == "auto" and any(
+        group.common.problem.products is not None
+        and group.common.exact_plan is not None
+        and group.common.exact_plan.engine != group.common.engine
+        for group in groups
+    )
+
+
+def with_shares(
+    scene: Scene,
+    kernels: Sequence[Kernel],
+    options: Options,
+    problems: Callable[[], list[Problem]],
+) -> list[Problem]:
+    """Return the problems of kernels with the shares of their blocks that are to be ranked."""
+    if not window_sample.is_possible(scene):
+        return problems()
+    pairs = zip(kernels, problems(), strict=True)
+    return [replace(one, open_share=_share(scene, kernel, one, options)) for kernel, one in pairs]
+
+
+def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> float:
+    """Estimate the share of a kernel's blocks, in eighths; 0 if it is not known."""
+    if problem.products is None:
+        return 0.0
+    sample = window_sample.of(scene, kernel, problem.metric)
+    if sample is None:
+        return 0.0
+    height, width = problem.kernel[:2]
+    best = int(sample.scores.argmax())
+    is_beside = (abs(sample.y - sample.y[best]) > height // 2) | (
+        abs(sample.x - sample.x[best]) > width // 2
+    )
+    # The best one may overlap a match, which needs no ranking; the next matches lie beside it.
+    level = sample.scores[is_beside if is_beside.any() else best].max()
+    values = lowrank.range_of(kernel, problem)
+    error = lowrank.residual(kernel, values) / (problem.total_weight * problem.data_range)
+    is_open = sample.scores >= level - _ERRORS * error
+    blocks: float = (np.count_nonzero(is_open) / len(is_open)) ** _POWER
+    if options.top == 1 and not options.is_margin_wanted(keeps_map=True):
+        blocks /= 2  # the kernel may be there: then its window is the only open one
+    return round(_STEPS * blocks) / _STEPS
