@@ -98,7 +98,10 @@ class PrunedWindows:
             else None
         )
         self._blocks = blocks = SearchedBlocks(problem.map_shape, BLOCK)
-        self._budget = SearchBudget(seconds, block_seconds, threads, len(blocks.tiles))
+        wants_many = problem.share_wanted > 0
+        self._budget = SearchBudget(
+            seconds, block_seconds, threads, len(blocks.tiles), wants_many=wants_many
+        )
         self._bounds = WindowBounds(search, blocks.tiles, keeps_all=keeps_bounds)
         self._compared = ComparedWindows(search, self._bounds, blocks, self._budget, threads)
         finer = FinerBounds(search, self._bounds, blocks.tiles, tile, threads)

@@ -21,8 +21,9 @@ _WORTH = 0.7
 # runs as if the open blocks lay anywhere: photographs of 512x512 and 1920x1080, one core of an AMD
 # EPYC (Zen 4).
 _WITH_GAPS, _RUN_CALLS, _RUNS = 1.1, 8e-5, 0.5
-# If the blocks left take more than this share of the direct search of all windows, that is done.
-_MOST_DIRECT = 0.85
+# If the blocks left take more than this share of the direct search of all windows, that is done;
+# or more than the other one where a threshold asks for many matches, which are then listed at once.
+_MOST_DIRECT, _MOST_DIRECT_OF_MANY = 0.85, 0.5
 
 
 class SearchBudget:
@@ -39,6 +40,8 @@ class SearchBudget:
         How many work at the same time.
     block_count : int
         The number of blocks of the map.
+    wants_many : bool
+        Whether many matches are wanted.
 
     Attributes
     ----------
@@ -47,8 +50,15 @@ class SearchBudget:
     """
 
     def __init__(
-        self, seconds: float, block_seconds: float, threads: int, block_count: int
+        self,
+        seconds: float,
+        block_seconds: float,
+        threads: int,
+        block_count: int,
+        *,
+        wants_many: bool = False,
     ) -> None:
+        self._most_direct = _MOST_DIRECT_OF_MANY if wants_many else _MOST_DIRECT
         self._threads = threads
         self._all_seconds = seconds * threads
         self._block_seconds = block_seconds * threads * _WITH_GAPS
@@ -83,7 +93,7 @@ class SearchBudget:
 
         `seconds` is what these take, as long as one thread works for itself.
         """
-        return seconds * self._threads > _MOST_DIRECT * self._all_seconds
+        return seconds * self._threads > self._most_direct * self._all_seconds
 
     def invest(self, seconds: float, saved: float) -> bool:
         """Return whether a step is to be taken, and allow its time.

@@ -60,3 +60,9 @@ def test_without_a_direct_search_every_step_is_taken():
     assert budget.invest(1e9, 0.0)
     assert not budget.is_spent
     assert not budget.is_all_quicker(1e9)
+
+
+def test_all_windows_are_scored_for_fewer_open_blocks_where_many_matches_are_wanted():
+    budget = SearchBudget(1.0, 0.1, 2, 1000, wants_many=True)
+    assert budget.is_all_quicker(0.6)
+    assert not budget.is_all_quicker(0.4)
