@@ -15,6 +15,8 @@ from patchsim.geometry.tiles import Tile
 SINGLES = 128
 # Pixels of the windows that are evaluated in the time of a call, about 60 microseconds.
 _CALL_PIXELS = 1 << 16
+# Calls in whose time a block is scored at least, however small the kernel.
+_FEWEST_CALLS = 8
 # Windows that are evaluated before all blocks are checked for contenders, which takes as long as
 # some hundred windows.
 _MANY = 512
@@ -66,7 +68,7 @@ class EvaluatedBlocks:
 
     def is_due(self, corner: tuple[int, int]) -> bool:
         """Return whether windows of a block took so much time that all are to be scored."""
-        return self._requests[corner] >= SINGLES
+        return self._requests[corner] >= max(SINGLES, _FEWEST_CALLS * self._call)
 
     def count(self, corner: tuple[int, int], windows: int) -> None:
         """Note that windows of a block were evaluated by themselves, in one call."""

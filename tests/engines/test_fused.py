@@ -1143,6 +1143,22 @@ def test_a_search_by_it_imports_neither_torch_nor_scipy(tmp_path):
     assert done.stdout in ("fft []\n", "simd []\n")
 
 
+def test_the_best_places_of_small_pictures_import_neither_torch_nor_scipy(tmp_path):
+    code = (
+        "import sys, numpy as np, patchsim\n"
+        "image = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)\n"
+        "for pixels in (image, image * np.uint16(257), image / np.float32(255)):\n"
+        "    for metric in ('sad', 'ssd', 'ncc', 'zncc'):\n"
+        "        report = patchsim.match(pixels, pixels[5:21, 6:22], metric=metric)\n"
+        "        print([m for m in ('torch', 'scipy') if m in sys.modules], len(report))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env=ENVIRONMENT, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout == "[] 5\n" * 12
+
+
 def test_means_are_taken_exactly():
     """The kernel's bytes come back from what is left after their mean."""
     rng = np.random.default_rng(5)

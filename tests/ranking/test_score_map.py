@@ -8,7 +8,7 @@ from helpers.maps import field, found
 
 from patchsim.engines import Bounds
 from patchsim.geometry.tiles import Tile
-from patchsim.ranking.evaluated_blocks import _MANY, SINGLES
+from patchsim.ranking.evaluated_blocks import _MANY, SINGLES, EvaluatedBlocks
 from patchsim.ranking.score_map import TOGETHER, ScoreMap
 
 
@@ -34,6 +34,18 @@ def test_many_windows_that_could_be_best_are_settled_block_by_block():
     assert len(rough.asked_blocks) == len(set(rough.asked_blocks)) == 12
     assert len(rough.asked) <= 12 * (SINGLES + TOGETHER)
     assert (rough.windows_evaluated, rough.blocks_evaluated) == (len(rough.asked), 12)
+
+
+@pytest.mark.parametrize(("side", "windows", "calls"), [(8, 1, 8), (64, 1, 8), (64, 16, 4)])
+def test_a_block_is_scored_as_a_whole_after_calls_that_take_as_long(side, windows, calls):
+    blocks = EvaluatedBlocks(lambda _tiles: pytest.fail("nothing is evaluated"), (side, side))
+    due = []
+    for _ in range(calls):
+        due.append(blocks.is_due((0, 0)))
+        blocks.count((0, 0), windows)
+    assert due == [False] * calls
+    assert blocks.is_due((0, 0))
+    assert not blocks.is_due((0, 64))
 
 
 def test_blocks_that_could_hold_the_best_are_known_before_anything_is_settled():
