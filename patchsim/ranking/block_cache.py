@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry.overlaps import Box
 from patchsim.ranking.score_map import ScoreMap
 
 _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
@@ -14,10 +15,26 @@ _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap
 
 @dataclass
 class OpenBlock:
-    """The scores of a block, and how many of the suppressed boxes were applied to them."""
+    """The scores of a block whose first window has this top-left pixel (y, x)."""
 
     scores: ScoreMap
-    applied_boxes: int = 0
+    corner: tuple[int, int]
+    _removed: int = 0  # boxes whose windows were removed
+    _is_ranked: bool = False
+
+    def remove(self, boxes: Sequence[tuple[Box, float]]) -> None:
+        """Remove the windows that overlap boxes; those of earlier calls come first again."""
+        top, left = self.corner
+        for (y, x, height, width), overlap in boxes[self._removed :]:
+            self.scores.suppress_overlapping((y - top, x - left, height, width), overlap)
+        self._removed = len(boxes)
+
+    def best(self, floor: float) -> tuple[int, int, float] | None:
+        """Return the best window left, as `ScoreMap.best` does."""
+        if not self._is_ranked:  # not before: windows that were removed need not be ranked
+            self.scores.evaluate_contenders()
+            self._is_ranked = True
+        return self.scores.best(floor)
 
 
 class BlockCache:

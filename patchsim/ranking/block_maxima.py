@@ -183,6 +183,11 @@ class BlockMaxima:
                 self._open(self._closed_contenders(floor, at_once))
                 at_once = min(2 * at_once, self.cache.capacity)
                 continue
+            opened.remove(self.removed.boxes(block))
+            bound = opened.scores.highest_bound
+            if SUPPRESSED < bound < queue.second_bound:  # windows of other blocks come first
+                queue.replace_first((-bound, False, 0, 0, block, 0))
+                continue
             best = self._best_in(block, opened, floor)
             if best is not None:
                 row, col, score = best
@@ -269,22 +274,17 @@ class BlockMaxima:
             kept=None if self.grid.scores is None else self.grid.scores[cells.index],
         )
         score_map.put(Tile(0, 0, cells.rows, cells.cols), bounds)
-        score_map.evaluate_contenders()
         for y, x in self.removed.windows(block):
             score_map.suppress(y - top, x - left)
-        return OpenBlock(score_map)
+        return OpenBlock(score_map, (top, left))
 
     def _best_in(
         self, block: int, opened: OpenBlock, floor: float
     ) -> tuple[int, int, float] | None:
         """Return row, col and score of the best window of an open block."""
         tile = self.grid.tile(block)
-        top, left = self._corner(tile)
-        boxes = self.removed.boxes(block)
-        for (y, x, height, width), overlap in boxes[opened.applied_boxes :]:
-            opened.scores.suppress_overlapping((y - top, x - left, height, width), overlap)
-        opened.applied_boxes = len(boxes)
-        best = opened.scores.best(floor)
+        opened.remove(self.removed.boxes(block))
+        best = opened.best(floor)
         if best is None:
             return None
         y, x, score = best

@@ -209,6 +209,8 @@ class ScoreMap:
         first = divmod(int(self.upper_bounds.argmax()), self.upper_bounds.shape[1])
         if not self.is_exact[first] and self.upper_bounds[first] > SUPPRESSED:
             self._evaluate_windows(*(np.array([index], np.int64) for index in first))
+        elif self.upper_bounds[first] == SUPPRESSED:
+            return []
         rows, cols = self.upper_bounds.shape
         is_only = self.windows_evaluated == 1 and not self._begins_exact
         if is_only and max(rows, cols) <= BLOCK and self.upper_bounds[first] > SUPPRESSED:
@@ -283,6 +285,11 @@ class ScoreMap:
     def _block(self, top: int, left: int) -> Tile:
         rows, cols = self.upper_bounds.shape
         return Tile(top, left, min(BLOCK, rows - top), min(BLOCK, cols - left))
+
+    @property
+    def highest_bound(self) -> float:
+        """The highest bound of a window left, before they are put in order."""
+        return float(self.upper_bounds.max())
 
     @property
     def upper_bound(self) -> float:

@@ -6,6 +6,7 @@ and of flat images that is every block: the exact map alone takes less then, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,10 +20,10 @@ from patchsim.planning.batching import Group
 from patchsim.scene.build import Scene
 from patchsim.search import window_sample
 
-# A window is open if it scores within so many errors of the best ones. Blocks are open more often,
-# because one such window suffices: of photographs of 512x512 about the root of the windows' share,
-# of the same ones enlarged to 1920x1080 that share, and of noise all.
-_ERRORS, _POWER = 1.5, 0.7
+# A window may be open if it scores within so many errors of the best ones, which both have one.
+# Blocks are open more often, because one such window suffices: of photographs of 512x512 about the
+# root of the windows' share, of the same ones enlarged to 1920x1080 that share, and of noise all.
+_ERRORS = 2
 # Similar images have one plan.
 _STEPS = 8
 
@@ -67,7 +68,7 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     values = lowrank.range_of(kernel, problem)
     error = lowrank.residual(kernel, values) / (problem.total_weight * problem.data_range)
     is_open = sample.scores >= level - _ERRORS * error
-    blocks: float = (np.count_nonzero(is_open) / len(is_open)) ** _POWER
+    blocks = math.sqrt(np.count_nonzero(is_open) / len(is_open))
     if options.top == 1 and not options.is_margin_wanted(keeps_map=True):
         blocks /= 2  # the kernel may be there: then its window is the only open one
     return round(_STEPS * blocks) / _STEPS

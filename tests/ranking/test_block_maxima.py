@@ -42,6 +42,32 @@ def test_all_matches_are_found_and_blocks_without_windows_are_not_scored_again(r
     assert len(rescored) <= windows.block_count + 1
 
 
+def test_windows_that_matches_removed_are_not_ranked():
+    scores = np.full((64, 128), 0.1)
+    scores[10:30, 10:30] = 0.85
+    scores[20, 20], scores[30, 100] = 1, 0.5
+    ranked = []
+
+    def exact(y, x):
+        ranked.extend(zip(y.tolist(), x.tolist(), strict=True))
+        return scores[y, x]
+
+    cache = BlockCache(BlockCache.estimate_bytes(2))
+    windows = BlockMaxima(
+        scores.shape,
+        (64, 64),
+        (1, 1),
+        exact,
+        None,
+        cache,
+        evaluate_block=lambda tile: pytest.fail(f"{tile} is scored as a whole"),
+        keeps_map=True,
+    )
+    windows.put(Tile(0, 0, *scores.shape), Bounds(scores, 0.05))
+    assert found([windows], 2, None, 0.0) == [(20, 20, 64, 64, 1.0, 0), (100, 30, 64, 64, 0.5, 0)]
+    assert set(ranked) == {(20, 20), (30, 100)}
+
+
 @pytest.mark.parametrize("capacity", [0, 1, 40])
 def test_wanted_blocks_are_scored_together(capacity, rng):
     """All windows above a threshold will be matches, so that their blocks are not opened singly."""
