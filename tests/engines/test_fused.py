@@ -88,6 +88,17 @@ def test_sad_within_a_tolerance(masked, tolerance, stride):
     assert bounds.error <= tolerance + 1e-6
 
 
+@pytest.mark.parametrize("side", [400, 512])
+def test_sad_of_large_kernels_within_a_tolerance(side):
+    image = np.tile(photograph("astronaut"), (2, 2, 1))[: side + 24, 90 : side + 130].copy()
+    kernel = image[9 : side + 9, 17 : side + 17, ::-1].copy()
+    work = problem(image, kernel, "sad", tolerance=0.02)
+    assert fused.can_take(work)
+    truth = simd.prepare(kernel, replace(work, tolerance=0.0))(image)
+    assert np.all(np.asarray(truth.error) == 0)
+    check(fft.prepare(kernel, work)(image), truth.map, error=0.02)
+
+
 # Shares of the data range: what the image and the kernel have, before it is cut out of the image.
 PICTURES = {
     "noise": lambda rng, shape: rng.random(shape),

@@ -41,8 +41,9 @@ from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 
 # Transforms for a window, over those of all channels and the way back; with more, longer transforms
-# are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC.
-_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 9e-5}
+# are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC;
+# those of `sad` with kernels of 400 to 1500 on an Intel Xeon, of which none was faster by others.
+_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 1e-3}
 
 _LARGE = 1 << 16, 1 << 16  # windows
 _UNCUT = kernel_parts.Cut((1, 1), (256, 256), 1, 0, 0.0, 0.0)  # of direct sums
