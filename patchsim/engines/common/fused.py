@@ -8,7 +8,6 @@ small kernels. The scores are float32; their errors are stated for each block of
 from __future__ import annotations
 
 import math
-import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -208,8 +207,7 @@ class _Together:
             taps /= numbers[0]
         # By cuts: that of large tiles, and the one that was used last of small ones.
         self._cut = _UNCUT if is_direct else cut_of(problem)
-        self._spectra: dict[kernel_parts.Cut, NDArray[np.float32]] = {}
-        self._making = threading.Lock()
+        self._spectra = {self._cut: self._transformed(self._cut, np.float32)}
         # A lone kernel's transforms in float64, which tiles of little contrast take, by cut: made
         # for the second such tile, if they are small.
         self._double_spectra: dict[kernel_parts.Cut, NDArray[np.float64] | None] = {}
@@ -242,12 +240,10 @@ class _Together:
         else:
             cut = cut_of_tile(self._problem, windows)
             self._latest = windows, cut
-        with self._making:
-            spectra = self._spectra.get(cut)
-            if spectra is None:
-                of_large = {one: kept for one, kept in self._spectra.items() if one == self._cut}
-                spectra = self._transformed(cut, np.float32)
-                self._spectra = of_large | {cut: spectra}
+        spectra = self._spectra.get(cut)
+        if spectra is None:
+            spectra = self._transformed(cut, np.float32)
+            self._spectra = {self._cut: self._spectra[self._cut], cut: spectra}
         return cut, spectra
 
     def _double_spectra_of(self, cut: kernel_parts.Cut) -> NDArray[np.float64] | None:
