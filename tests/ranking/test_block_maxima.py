@@ -44,7 +44,7 @@ def test_all_matches_are_found_and_blocks_without_windows_are_not_scored_again(r
 
 def test_windows_that_matches_removed_are_not_ranked():
     scores = np.full((64, 128), 0.1)
-    scores[10:30, 10:30] = 0.85
+    scores[10:30, 10:30] = 0.85  # windows that overlap the best one
     scores[20, 20], scores[30, 100] = 1, 0.5
     ranked = []
 
@@ -55,7 +55,7 @@ def test_windows_that_matches_removed_are_not_ranked():
     cache = BlockCache(BlockCache.estimate_bytes(2))
     windows = BlockMaxima(
         scores.shape,
-        (64, 64),
+        (16, 16),
         (1, 1),
         exact,
         None,
@@ -64,7 +64,7 @@ def test_windows_that_matches_removed_are_not_ranked():
         keeps_map=True,
     )
     windows.put(Tile(0, 0, *scores.shape), Bounds(scores, 0.05))
-    assert found([windows], 2, None, 0.0) == [(20, 20, 64, 64, 1.0, 0), (100, 30, 64, 64, 0.5, 0)]
+    assert found([windows], 2, None, 0.0) == [(20, 20, 16, 16, 1.0, 0), (100, 30, 16, 16, 0.5, 0)]
     assert set(ranked) == {(20, 20), (30, 100)}
 
 
