@@ -641,7 +641,8 @@ static INLINE void NAME(multiply_groups)(const Task *t, ptrdiff_t count, ptrdiff
  * That of the transforms of pixels and kernel is about their norms' product over a side, as far as it
  * is spread over all frequencies, and that of the way back is about the root mean square of the
  * products. But the roundings of one frequency that stands out, as in stripes, may gather in
- * another one, and those of one product in another.
+ * another one, and those of one product in another; and those of a line of pixels in the products of
+ * a kernel that is as thin (`gathered`).
  */
 static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                        const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
@@ -683,7 +684,7 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                 pass % t->terms, t->sides, work + c * tile);
         }
         for (ptrdiff_t k = 0; k < count; k++)
-            rounding[k] += sqrt(squares) * tasks[k].norms[pass] / side;
+            rounding[k] += gathered(t) * sqrt(squares) * tasks[k].norms[pass] / side;
         for (ptrdiff_t k1 = 0; k1 < groups; k1++)
             NAME(multiply_groups)(t, count, pass, k1, spectra, work, sums, power, peaks, kernel_peaks);
         for (ptrdiff_t k = 0; k < count; k++)

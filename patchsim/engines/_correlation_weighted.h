@@ -306,7 +306,8 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
         const double largest =
             VARIANT(up_double)(total, SQUARE, places, other ? 2 : 1, g->pitch,
                                t->stride_y, t->stride_x);
-        off[i] = DOUBLE_UNIT * (g->rounding[i] + sqrt(power) + (g->peaked[i] + largest) / 2);
+        off[i] = DOUBLE_UNIT * (gathered(t) * g->rounding[i] + sqrt(power) +
+                                (g->peaked[i] + largest) / 2);
     }
     VARIANT(state)(g, 0, off);
     VARIANT(state)(g, 1, off);
