@@ -99,6 +99,27 @@ def test_sad_of_large_kernels_within_a_tolerance(side):
     check(fft.prepare(kernel, work)(image), truth.map, error=0.02)
 
 
+@pytest.mark.parametrize("size", [(1, 4097), (2, 65500), (5000, 4500)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc"])
+def test_kernels_too_large_for_any_cut_are_left_to_others(size, dtype, metric):
+    images = [np.empty((height + 1, width + 4, 1), dtype) for height, width in (size, (9, 9))]
+    large, small = (problem(image, image[1:, 4:], metric, tolerance=0.02) for image in images)
+    assert not fused.can_take(large)
+    assert fused.can_take(small)
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc"])
+def test_rows_of_checkers_wider_than_transforms(metric):
+    image = (np.indices((2, 5004)).sum(0) % 2 * 255).astype(np.uint8)
+    kernel = image[:, 1:5001].copy()
+    best = {
+        match(image, kernel, metric=metric, tolerance=tolerance, map=True).best
+        for tolerance in (0.0, 0.02)
+    }
+    assert [(one.x, one.score) for one in best] == [(1, 1.0)]
+
+
 # Shares of the data range: what the image and the kernel have, before it is cut out of the image.
 PICTURES = {
     "noise": lambda rng, shape: rng.random(shape),

@@ -144,8 +144,10 @@ def best_cut(
     in_cache = transform if is_near else _time_of(math.prod(sides), folds)
     in_large = in_cache * (math.prod(parts) * planes + 1) / (planes + 1)
     size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
-    of_tile = math.prod(side + 1 - length for side, length in zip(sides, size, strict=True))
-    return Cut(parts, sides, folds, pairs, transform, in_large * folds / of_tile)
+    of_tile = math.prod(max(0, side + 1 - cut) for side, cut in zip(sides, size, strict=True))
+    # A kernel that is too large for any cut has no windows in a tile.
+    transforms = in_large * folds / of_tile if of_tile else math.inf
+    return Cut(parts, sides, folds, pairs, transform, transforms)
 
 
 # The time of a transform back, over that of one there with the product.
