@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
@@ -25,6 +28,16 @@ SUFFIXES = frozenset(
     }
 )  # fmt: skip
 
+_SEPARATORS = re.escape(os.sep + (os.altsep or ""))
+_ANY_FOLDERS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
+
+
+class _Left(NamedTuple):
+    """The names of files that a word stands for, and that are not searched."""
+
+    drawn: list[str]
+    special: list[str]
+
 
 def listed(
     words: Iterable[str], tell: Callable[[str], None] | None = None, *, are_many: bool = False
@@ -33,8 +46,9 @@ def listed(
 
     A folder stands for the pictures in it and in its folders, by name, without hidden ones and
     without following links to folders. A word with ``*``, ``?`` or ``[`` that is no file is a
-    pattern, in which ``**`` stands for any folders. A word that names no picture is a request with
-    a fault. Heatmaps, overlays and maps that the command wrote are left out.
+    pattern, in which ``**`` stands for any folders, without following links to them. A word that
+    names no picture is a request with a fault. Heatmaps, overlays and maps that the command wrote
+    are left out, and so are pipes, sockets and devices, for which the scan would wait.
 
     Parameters
     ----------
@@ -42,25 +56,41 @@ def listed(
     tell : callable, optional
         Told of pictures that are left out.
     are_many : bool
-        A word may be one of many that a shell made of a pattern. Otherwise a file that is named
-        itself is searched whatever it is.
+        A word may be one of many that a shell made of a pattern. Then a pipe is still read if it is
+        not called like a picture, as of `<(...)`. Otherwise a file that is named itself is searched
+        whatever it is.
     """
     for word in words:
-        drawn: list[str] = []
+        left = _Left([], [])
         try:
-            yield from _of_word(word, drawn, are_many=are_many)
+            yield from _of_word(word, left, are_many=are_many)
         except InputError as error:
             yield Request(word, fault=str(error))
         except OSError as error:
             reason = atomic.failure_reason(error)
             yield Request(word, fault=f"{printable(word)} cannot be listed: {reason}")
-        if drawn and tell is not None:
-            more = f" and {len(drawn) - 1:,} more" if len(drawn) > 1 else ""
-            words = "were drawn by patchsim and are" if more else "was drawn by patchsim and is"
-            tell(f"{printable(drawn[0])}{more} {words} not searched")
+        if tell is not None:
+            _tell(left, tell)
 
 
-def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request]:
+def _tell(left: _Left, tell: Callable[[str], None]) -> None:
+    """Tell which files are left out."""
+    if left.drawn:
+        words = "was drawn by patchsim and is", "were drawn by patchsim and are"
+        tell(f"{_counted(left.drawn, *words)} not searched")
+    if left.special:
+        words = "is no regular file and is", "are no regular files and are"
+        pronoun = "one" if len(left.special) > 1 else "it"
+        tell(f"{_counted(left.special, *words)} not searched; give {pronoun} alone to read it")
+
+
+def _counted(names: list[str], one: str, many: str) -> str:
+    """Return the first of names and the number of the others, with the words for one or many."""
+    more = f" and {len(names) - 1:,} more {many}" if len(names) > 1 else f" {one}"
+    return printable(names[0]) + more
+
+
+def _of_word(word: str, left: _Left, *, are_many: bool) -> Iterator[Request]:
     """Yield the requests of a word, and note the pictures that are left out."""
     path = Path(word)
     if remote.is_url(word) and not zarr_layout.is_zarr(word):
@@ -68,34 +98,37 @@ def _of_word(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request
             if name == word or PurePosixPath(name).suffix.lower() in SUFFIXES:
                 yield Request(name, name)
     elif zarr_layout.is_zarr(word):
-        yield from _named(word, drawn, are_many=are_many)
+        yield from _named(word, left, are_many=are_many)
     elif "\0" not in word and atomic.is_folder(path):
-        pictures = _without(drawn, _in_folder(word))
+        pictures = _without(left, _in_folder(word))
         yield from _at_least_one(pictures, f"{printable(word)} is a folder without pictures")
     elif glob.has_magic(word) and "\0" not in word and not os.path.lexists(word):
-        names = sorted(glob.iglob(word, recursive=True))  # noqa: PTH207 - names as typed
         files = (
             Request(name, name)
-            for name in names
+            for name in sorted(set(_called_like(word)))
             if not Path(name).is_dir() or zarr_layout.is_zarr(name)
         )
-        pictures = _without(drawn, files)
-        yield from _at_least_one(pictures, f"no file is called like {printable(word)}")
+        pictures = _without(left, files)
+        yield from _at_least_one(pictures, f"no file to search is called like {printable(word)}")
     else:
-        yield from _named(word, drawn, are_many=are_many)
+        yield from _named(word, left, are_many=are_many)
 
 
-def _named(word: str, drawn: list[str], *, are_many: bool) -> Iterator[Request]:
-    """Return the request of a path, unless it is one of many and was drawn by the command."""
+def _named(word: str, left: _Left, *, are_many: bool) -> Iterator[Request]:
+    """Return the request of a path, unless it is one of many that a pattern would leave out."""
     request = iter([requests.of_path(word)])
-    return _without(drawn, request) if are_many else request
+    # A pipe that is called otherwise may be one that the shell made for the output of a command.
+    may_wait = Path(word).suffix.lower() not in SUFFIXES and _is_special(word)
+    return _without(left, request) if are_many and not may_wait else request
 
 
-def _without(drawn: list[str], pictures: Iterator[Request]) -> Iterator[Request]:
-    """Leave out pictures that the command drew, and note their names."""
+def _without(left: _Left, pictures: Iterator[Request]) -> Iterator[Request]:
+    """Leave out special files and pictures that the command drew, and note their names."""
     for request in pictures:
-        if request.fault is None and mark.is_own(request.name):
-            drawn.append(request.name)
+        if request.fault is None and _is_special(request.name):
+            left.special.append(request.name)
+        elif request.fault is None and mark.is_own(request.name):
+            left.drawn.append(request.name)
         else:
             yield request
 
@@ -132,15 +165,41 @@ def _in_folder(folder: str) -> Iterator[Request]:
             yield Request(path, path)
         elif is_folder:
             yield from _in_folder(path)
-        # A pipe or a device that lies in a folder would be waited for.
-        elif Path(name).suffix.lower() in SUFFIXES and not _is_special(path):
+        elif Path(name).suffix.lower() in SUFFIXES:
             yield Request(path, path)
+
+
+def _called_like(pattern: str) -> Iterator[str]:
+    """Yield the files and folders that a pattern stands for; some perhaps more than once.
+
+    `glob` follows links in place of ``**``: each picture beside a link to the folder above it
+    would come as often as the system follows links.
+    """
+    any_folders = _ANY_FOLDERS.search(pattern)
+    if any_folders is None:
+        yield from glob.iglob(pattern)  # noqa: PTH207 - names as typed
+        return
+    before, after = pattern[: any_folders.start()], pattern[any_folders.end() :] or "*"
+    for base in glob.iglob(before) if before else [""]:  # noqa: PTH207 - as above
+        for folder in _folders(base):
+            yield from _called_like(glob.escape(folder) + after)
+
+
+def _folders(base: str) -> Iterator[str]:
+    """Yield a folder and those in it, without hidden and linked ones, each with a separator."""
+    yield base
+    names = []
+    with contextlib.suppress(OSError), os.scandir(base or os.curdir) as entries:
+        names = [one.name for one in entries if one.is_dir(follow_symlinks=False)]
+    for name in names:
+        if not name.startswith("."):
+            yield from _folders(os.path.join(base, name, ""))
 
 
 def _is_special(path: str) -> bool:
     """Return whether a path is a pipe, a socket or a device; not if it cannot be looked at."""
     try:
         mode = Path(path).stat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # of a name with a null character
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

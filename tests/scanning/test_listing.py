@@ -46,6 +46,23 @@ def test_links_to_folders_are_not_followed(tree):
     assert names("a") == ["a/10.jpg", "a/2.JPG"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("**/*.[jJ]*", ["a/10.jpg", "a/2.JPG"]),
+        ("a/**", ["a/10.jpg", "a/2.JPG", "a/notes.txt"]),
+        ("./**/*.png", ["./b.png"]),
+        ("**/a/**/2*", ["a/2.JPG"]),
+        ("a/loop/*.png", ["a/loop/b.png"]),
+        ("a/l*/**/*.JPG", ["a/loop/a/2.JPG"]),
+    ],
+)
+def test_patterns_follow_links_to_folders_that_they_name_alone(pattern, found, tree):
+    (tree / "a" / "loop").symlink_to(tree)
+    (tree / "a" / "up").symlink_to("..")
+    assert names(pattern) == found
+
+
 @pytest.mark.usefixtures("tree")
 def test_patterns():
     assert names("*.png") == ["b.png"]
@@ -118,6 +135,28 @@ def test_pictures_that_the_command_drew_are_left_out(tree, rng):
     assert found(*words, are_many=True) == words[1:]
     assert told[2:] == ["a.heatmap.png was drawn by patchsim and is not searched"]
     assert found("z.png") == ["z.png"]
+    assert len(told) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_pipes_that_are_not_named_alone_are_not_waited_for(tree):
+    os.mkfifo(tree / "a" / "f.png")
+    os.mkfifo(tree / "63")
+    told = []
+
+    def found(*given, **options):
+        return [one.name for one in listing.listed(given, told.append, **options)]
+
+    assert found("a") == ["a/10.jpg", "a/2.JPG"]
+    assert found("a/*") == ["a/10.jpg", "a/2.JPG", "a/notes.txt"]
+    assert found("b.png", "a/f.png", are_many=True) == ["b.png"]
+    passed = "a/f.png is no regular file and is not searched; give it alone to read it"
+    assert told == [passed] * 3
+    # A pipe that is named alone is wanted, and so is one of a shell's `<(command)`.
+    assert found("a/f.png") == ["a/f.png"]
+    assert found("b.png", "63", are_many=True) == ["b.png", "63"]
+    (empty,) = listing.listed(["a/f*"])
+    assert "no file to search is called like a/f*" in empty.fault
     assert len(told) == 3
 
 
