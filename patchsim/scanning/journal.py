@@ -20,9 +20,7 @@ from patchsim.files.appended import AppendedFile
 from patchsim.geometry.area import Region
 from patchsim.output import names
 from patchsim.scanning.records import ScanRecords, ScanResult, is_of
-from patchsim.scanning.requests import Request
-
-_HEADER = "scan"
+from patchsim.scanning.requests import HEADER, Request
 
 
 class Journal:
@@ -137,13 +135,13 @@ class Journal:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             # A file without a whole line is the beginning of the first, or no journal.
-            begun = json.dumps({_HEADER: {}}).encode()[:-2]
+            begun = json.dumps({HEADER: {}}).encode()[:-2]
             if complete == 0 and file.read(len(begun)) != begun[:size]:
                 raise self._no_journal(1)
         if complete < size:
             self._file.cut(complete)
         if complete == 0:
-            self._write({_HEADER: fingerprint})
+            self._write({HEADER: fingerprint})
 
     def _take(self, number: int, line: bytes, fingerprint: dict[str, str]) -> None:
         try:
@@ -151,9 +149,9 @@ class Journal:
         except (ValueError, RecursionError):
             raise self._no_journal(number) from None
         if number == 1:
-            if not isinstance(value, dict) or not isinstance(value.get(_HEADER), dict):
+            if not isinstance(value, dict) or not isinstance(value.get(HEADER), dict):
                 raise self._no_journal(number)
-            self._compare(value[_HEADER], fingerprint)
+            self._compare(value[HEADER], fingerprint)
             return
         if not isinstance(value, dict) or not is_of(value):
             raise self._no_journal(number)

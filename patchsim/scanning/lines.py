@@ -30,13 +30,25 @@ def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
     """
     for number, (line, is_whole) in enumerate(_split(descriptor, b"\0" if by_null else b"\n")):
         text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8) if number == 0 else line)
-        if not is_whole:
+        fault = _fault(text, is_whole=is_whole, by_null=by_null)
+        if fault is not None:
             name = printable(text)
-            yield Request(name, fault=f"{name} is no path: the line has more than a mebibyte")
+            yield Request(name, fault=f"{name} {fault}")
         elif by_null and text:
             yield requests.of_path(text)
         elif not by_null and text.strip():
-            yield requests.of_line(text.removesuffix("\r"))  # of a list from Windows
+            request = requests.of_line(text.removesuffix("\r"))  # of a list from Windows
+            if request is not None:
+                yield request
+
+
+def _fault(text: str, *, is_whole: bool, by_null: bool) -> str | None:
+    """Return why a line can be no path, if it cannot, as where the list has other ends."""
+    if not by_null and "\0" in text:
+        return "is no path: it has null characters; add --null (-0) for a list of names that end so"
+    if by_null and "\n" in text and not (is_whole and os.path.lexists(text)):
+        return "is no file, and has ends of lines; leave out --null (-0) for a list of lines"
+    return None if is_whole else "is no path: the line has more than a mebibyte"
 
 
 def _split(descriptor: int, end: bytes) -> Iterator[tuple[bytes, bool]]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _KEYS = ("image", "region")
 # Further keys of the objects that a scan prints, so that they can be the list of another scan.
 _ANSWER_KEYS = ("image_bytes", "width", "height", "level", "threshold", "matches", "error")
+# The key of the first line of a file that `--resume` wrote, which asks for no picture.
+HEADER = "scan"
 _EXAMPLE = '{"image": "a.png", "region": [0, 0, 64, 48]}'
 
 
@@ -42,8 +44,11 @@ class Request:
     fault: str | None = None
 
 
-def of_line(line: str) -> Request:
-    """Return what a line of a list asks: a path, or a JSON object with `image` and `region`."""
+def of_line(line: str) -> Request | None:
+    """Return what a line of a list asks: a path, or a JSON object with `image` and `region`.
+
+    The first line of a file that `--resume` wrote asks nothing.
+    """
     if not line.lstrip().startswith("{"):
         return of_path(line)
     try:
@@ -52,6 +57,8 @@ def of_line(line: str) -> Request:
         return Request(line, fault=f"{printable(line)} is no JSON ({error}); give {_EXAMPLE}")
     except RecursionError:
         return Request(line, fault=f"{printable(line)} is nested too deeply; give {_EXAMPLE}")
+    if set(value) == {HEADER} and isinstance(value[HEADER], dict):
+        return None
     try:
         return of_object(value)
     except InputError as error:
@@ -86,6 +93,11 @@ def of_object(value: Mapping[str, Any]) -> Request:
     except UnicodeEncodeError:  # half of a character of UTF-16, which no path holds
         raise InputError(f"{printable(image)} cannot be a path; give {_EXAMPLE}") from None
     except (KeyError, TypeError, ValueError):
+        if value.get("image_bytes") is not None:
+            raise InputError(
+                f"image_bytes is {printable(value['image_bytes'])}, not the bytes of a path as"
+                " hexadecimal digits; give these, or image alone"
+            ) from None
         needed = "a request has an image, the path of a picture"
         raise InputError(f"{needed}; give {_EXAMPLE}") from None
     return replace(of_path(image), region=check_region(value.get("region")))

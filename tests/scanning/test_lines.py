@@ -25,9 +25,28 @@ def test_blank_lines_ends_of_windows_and_no_end():
     assert all(one.fault is None for one in found)
 
 
-def test_null_characters_end_paths_that_hold_anything():
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_null_characters_end_paths_that_hold_anything(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\nb.png").touch()
     found = read(b'a\nb.png\0{"x.png\0\0c.png', by_null=True)
     assert [one.source for one in found] == ["a\nb.png", '{"x.png', "c.png"]
+
+
+def test_lists_with_other_ends_than_asked(monkeypatch):
+    data = {True: b"./a.png\n./b.png\n", False: b"./a.png\0./b.png\0"}
+    for by_null, advice in ((True, "leave out --null"), (False, "add --null")):
+        (found,) = read(data[by_null], by_null=by_null)
+        assert found.source is None
+        assert advice in found.fault
+    monkeypatch.setattr(lines, "_LONGEST", 10)
+    (found,) = read(data[True], by_null=True)
+    assert "leave out --null" in found.fault
+
+
+def test_the_first_line_of_a_file_of_resume_asks_nothing():
+    (found,) = read(b'{"scan": {"options": "1"}}\n{"image": "a.png", "matches": []}\n')
+    assert (found.source, found.fault) == ("a.png", None)
 
 
 def test_names_that_are_no_utf8():
@@ -43,6 +62,10 @@ def test_names_that_are_no_utf8():
         (b'{"image": "\\ud83d.png"}', "cannot be a path"),
         (b"{}", "a request has an image"),
         (b'{"image": 3}', "a request has an image"),
+        (b'{"image": "a.png", "image_bytes": "nothex"}', "image_bytes is nothex, not the bytes"),
+        (b'{"image_bytes": 3}', "image_bytes is 3, not the bytes"),
+        (b'{"scan": 3}', "scan is no key"),
+        (b'{"scan": {}, "image": "a.png"}', "scan is no key"),
         (b'{"image": "a.png", "regoin": 1}', "regoin is no key"),
         (b'{"image": "a.png", "region": [1, 2]}', "not four whole numbers"),
         (b'{"image": "a.png", "region": [1, 2, 0, 4]}', "is empty"),
