@@ -332,4 +332,7 @@ def _check_maps(options: Options, outputs: Outputs) -> None:
         )
     if poses and poses.count != 1:
         count = "a range is" if poses.count is None else f"{poses.count:,} are"
-        raise InputError(f"a map is of one pose, and {count} asked for; leave out {asked}")
+        raise InputError(
+            f"a map is of one pose, and {count} asked for; leave out {asked},"
+            " or ask for one pose with --scales, --angles and --flips"
+        )
