@@ -6,11 +6,8 @@ and of flat images that is every block: the exact map alone takes less then, and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from patchsim.engines import Problem
 from patchsim.engines.common import lowrank
@@ -20,10 +17,11 @@ from patchsim.planning.batching import Group
 from patchsim.scene.build import Scene
 from patchsim.search import window_sample
 
-# A window may be open if it scores within so many errors of the best ones, which both have one.
-# Blocks are open more often, because one such window suffices: of photographs of 512x512 about the
-# root of the windows' share, of the same ones enlarged to 1920x1080 that share, and of noise all.
-_ERRORS = 2
+# A block is open if one of its windows scores within two errors of the best ones. Few of its
+# windows are looked at, and the best ones of the image are not: with so many windows a side and so
+# many errors the estimate is near what was open in photographs and in noise.
+_A_SIDE = 2
+_ERRORS = 1.5
 # Similar images have one plan.
 _STEPS = 8
 
@@ -52,10 +50,10 @@ def with_shares(
 
 
 def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> float:
-    """Estimate the share of a kernel's blocks, in eighths; 0 if it is not known."""
+    """Estimate the share of a kernel's blocks, in eighths from 1 on; 0 if it is not known."""
     if problem.products is None:
         return 0.0
-    sample = window_sample.of(scene, kernel, problem.metric)
+    sample = window_sample.of(scene, kernel, problem.metric, a_side=_A_SIDE)
     if sample is None:
         return 0.0
     height, width = problem.kernel[:2]
@@ -67,8 +65,8 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     level = sample.scores[is_beside if is_beside.any() else best].max()
     values = lowrank.range_of(kernel, problem)
     error = lowrank.residual(kernel, values) / (problem.total_weight * problem.data_range)
-    is_open = sample.scores >= level - _ERRORS * error
-    blocks = math.sqrt(np.count_nonzero(is_open) / len(is_open))
+    is_open = (sample.scores >= level - _ERRORS * error).reshape(-1, _A_SIDE**2).any(axis=1)
+    blocks = float(is_open.mean())
     if options.top == 1 and not options.is_margin_wanted(keeps_map=True):
         blocks /= 2  # the kernel may be there: then its window is the only open one
-    return round(_STEPS * blocks) / _STEPS
+    return max(1, round(_STEPS * blocks)) / _STEPS

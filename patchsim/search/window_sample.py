@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.geometry import tiles
+from patchsim.geometry.blocks import BLOCK
 from patchsim.metrics import Indices, Kernel
 from patchsim.pictures import windowed
 from patchsim.scene.build import Scene
@@ -34,18 +35,25 @@ def is_possible(scene: Scene) -> bool:
     return scene.visible is None and windowed.of(scene.image) is None
 
 
-def of(scene: Scene, kernel: Kernel, metric: str) -> Sample | None:
-    """Score some windows, or none if the kernel is larger than the image; it `is_possible`."""
+def of(scene: Scene, kernel: Kernel, metric: str, *, a_side: int = 1) -> Sample | None:
+    """Score some windows, or none if the kernel is larger than the image; it `is_possible`.
+
+    Parameters
+    ----------
+    a_side : int
+        Take so many rows of so many windows from each of fewer blocks, one block after another.
+    """
     height, width = kernel.pixels.shape[:2]
     image = scene.image
     if height > image.shape[0] or width > image.shape[1]:  # windows hang over the border
         return None
     rows, cols = tiles.map_shape(image.shape[:2], (height, width), (1, 1))
     count = min(_MOST, max(_LEAST, _VALUES // kernel.pixels.size))
-    places = np.arange(1, count + 1)
+    places = np.arange(1, count // a_side**2 + 1)
+    in_block = np.indices((a_side, a_side)).reshape(2, 1, -1) * (BLOCK // a_side)
     y, x = (
-        (np.modf(places * step)[0] * length).astype(np.int64)
-        for step, length in zip(_STEPS, (rows, cols), strict=True)
+        ((np.modf(places * step)[0] * length).astype(np.int64)[:, None] + along).ravel() % length
+        for step, length, along in zip(_STEPS, (rows, cols), in_block, strict=True)
     )
     exact = metrics.exact(image, kernel.pixels, metric, scene.span, kernel.weights)
     return Sample(y, x, exact(y, x))

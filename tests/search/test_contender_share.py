@@ -31,6 +31,22 @@ def test_where_all_blocks_are_open_the_plan_is_that_of_an_exact_map(ends, rng):
     np.testing.assert_array_equal(report.maps[0], exactly.maps[0])
 
 
+@pytest.mark.parametrize("part", [0.25, 0.5, 0.75])
+def test_the_share_is_that_of_the_blocks_which_score_alike(part, rng):
+    image = np.zeros((600, 1200), np.uint16)
+    edge = int(1200 * part)
+    image[:, :edge] = rng.integers(0, 65536, (600, edge), np.uint16)
+    kernel = rng.integers(0, 65536, (SIDE, SIDE), np.uint16)
+    scores = match(image, kernel, map=True).maps[0]
+    blocks = [
+        scores[y : y + 64, x : x + 64].max()
+        for y in range(0, scores.shape[0], 64)
+        for x in range(0, scores.shape[1], 64)
+    ]
+    alike = np.mean(np.array(blocks) > max(blocks) - 0.02)
+    assert abs(planned(image, kernel).problem.open_share - alike) <= 1 / 8
+
+
 def test_photographs_keep_the_approximate_map_and_the_matches_are_exact():
     image = data.camera().astype(np.uint16) * 257
     kernel = image[100 : 100 + SIDE, 200 : 200 + SIDE]
