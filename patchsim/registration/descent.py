@@ -27,6 +27,7 @@ from patchsim.registration.listed_angles import climbed
 from patchsim.registration.looked_poses import grid_of
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
+from patchsim.registration.turned_back import turned_within
 
 Floats = NDArray[np.float64]
 
@@ -194,11 +195,21 @@ class Descent:
         aim = replace(aim, least=bar)
         poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
         poses, scores = self._refined(self.planes[k + halvings], kernel, poses, aim)
-        keep = is_within(poses, kernel, self.limits.bounds, k + halvings, 2 if k > last else 1)
+        slack, of_a_place = 2 if k > last else 1, OF_A_PLACE[int(k < top)]
+        keep = is_within(poses, kernel, self.limits.bounds, k + halvings, slack)
+        over = np.flatnonzero(~keep & (scores >= bar))
+        if len(over) and self.limits.fixed[0] is None:
+            held = replace(aim, free=(True, True, False, aim.free[3]), around=0)
+            best = thinned(poses[over], scores[over], kernel, self.limits.overlap, of_a_place)
+            turned = turned_within(poses[over[best]], kernel, self.limits, k + halvings)
+            more, of_more = refine(self.planes[k + halvings], kernel, turned, held, self.threads)
+            is_inside = is_within(more, kernel, self.limits.bounds, k + halvings, slack)
+            poses, scores = np.concatenate([poses, more]), np.concatenate([scores, of_more])
+            keep = np.concatenate([keep, is_inside])
         if not self.limits.rivals:
             keep &= scores >= bar
         poses, scores = poses[keep], scores[keep]
-        best = thinned(poses, scores, kernel, self.limits.overlap, OF_A_PLACE[int(k < top)])
+        best = thinned(poses, scores, kernel, self.limits.overlap, of_a_place)
         poses, scores = poses[best], scores[best]
         chosen = followed(poses, scores, kernel, self.limits, bar, top - k, self._few(octave, k))
         poses, scores = poses[chosen], scores[chosen]

@@ -182,7 +182,7 @@ def is_within(
     slack: float,
 ) -> NDArray[np.bool_]:
     """Return which posed kernels' corners lie in the bounds, but for a slack in pixels."""
-    low, high = _room(poses, kernel, bounds, level)
+    low, high = room(poses, kernel, bounds, level)
     places = poses[:, :2]
     is_inside = (places >= low - slack) & (places <= high + slack)
     return np.logical_and(is_inside[:, 0], is_inside[:, 1])
@@ -192,13 +192,13 @@ def moved_within(
     poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
 ) -> Floats:
     """Return poses moved so that their corners lie in the bounds, where there is room for them."""
-    low, high = _room(poses, kernel, bounds, level)
+    low, high = room(poses, kernel, bounds, level)
     moved = poses.copy()
     np.copyto(moved[:, :2], np.clip(poses[:, :2], low, high), where=low <= high)
     return moved
 
 
-def _room(
+def room(
     poses: Floats, kernel: KernelPlane, bounds: tuple[float, float, float, float], level: int
 ) -> tuple[Floats, Floats]:
     """Return the least and largest x and y [n, 2] of posed kernels whose corners are inside."""

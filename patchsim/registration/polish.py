@@ -200,9 +200,9 @@ class Polish:
             self.better(self.scored(x, y, Pose(size, angle, fit.pose.flip)))
             for x, y, angle, size in self._told(poses, halvings).tolist()
         )
-        return [end for end in moved if self._is_inside(end)]
+        return [end for end in moved if self.is_inside(end)]
 
-    def _is_inside(self, fit: Fitted) -> bool:
+    def is_inside(self, fit: Fitted) -> bool:
         """Return whether a match's corners lie in the bounds, or up to a pixel outside."""
         top, left, bottom, right = self.limits.bounds
         return all(
@@ -240,7 +240,7 @@ class Polish:
         for here in np.unique(octaves).tolist():
             index = np.flatnonzero(octaves == here)
             for i, fit in zip(index.tolist(), self._scored_in(here, told[index]), strict=True):
-                if fit.score > fits[i].score and self._is_inside(fit):
+                if fit.score > fits[i].score and self.is_inside(fit):
                     moved[i] = fit
         return moved
 

@@ -148,7 +148,7 @@ class PoseSearch:
             # In noise `sad` has several maxima close together, and the nearest is not the best.
             # Steps that begin once more, as least squares, lead farther from there.
             best = sorted(fits, key=lambda fit: -fit.score)[: limits.most]
-            fits += [polish.better(fit) for fit in best]
+            fits += [fit for fit in map(polish.better, best) if polish.is_inside(fit)]
         if limits.is_scale_free:
             best = _best_of_places(fits, polish.kernels[0], limits)
             fits += in_order(polish.at_another_scale, best, self._threads)
