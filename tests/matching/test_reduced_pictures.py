@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import tracemalloc
 from unittest import mock
 
 import numpy as np
@@ -151,3 +152,25 @@ def test_the_command_says_how_an_overlay_is_reduced(picture, path, tmp_path, run
 def test_little_memory_makes_smaller_pictures():
     pixels = mock.Mock(spec=np.ndarray)
     assert reduced_image.view_of(pixels, 255.0, 0.0, 1, lambda count: count).pixels is pixels
+
+
+def test_a_blend_takes_no_memory_for_floats_of_the_whole_map(rng, tmp_path):
+    image = rng.integers(0, 256, (1400, 1400), np.uint8)
+    np.save(tmp_path / "image.npy", image)
+    peaks = []
+
+    def measured(search, kernel, scores, *others):
+        tracemalloc.start()
+        canvas = draw(search, kernel, scores, *others)
+        peaks.append(tracemalloc.get_traced_memory()[1] / scores.size)
+        tracemalloc.stop()
+        assert scores.size > 10 * search.view.pixels.size
+        return canvas
+
+    draw = blend.draw
+    with side(100), mock.patch.object(blend, "draw", measured):
+        patchsim.match(
+            tmp_path / "image.npy", image[:9, :9].copy(), blend=tmp_path / "b.png", **LARGE
+        )
+    (peak,) = peaks
+    assert peak < 3  # bytes a cell, of which one is its colour's number

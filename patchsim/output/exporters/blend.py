@@ -76,7 +76,9 @@ def draw(
             sizes, about.origin[::-1], search.report.stride, strict=True
         )
     )
-    shades = stretch.indices(scores, heatmap.BRIGHTEST)
+    shades = np.empty(scores.shape, np.uint8)
+    for top in range(0, len(scores), _ROWS):
+        shades[top : top + _ROWS] = stretch.indices(scores[top : top + _ROWS], heatmap.BRIGHTEST)
     width = max(wide, color_bar.LEAST_WIDTH)
     canvas = np.full((high + color_bar.height(width), width, 3), palette[heatmap.PAPER], np.uint8)
     for top in range(0, high, _ROWS):
