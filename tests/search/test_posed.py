@@ -264,6 +264,36 @@ def test_kernels_with_rotational_symmetry_are_reported_once(sides):
     )
 
 
+@pytest.mark.parametrize("inside", [1, 3, 6])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_copies_that_borders_and_corners_hide_are_found(seed, inside):
+    rng = np.random.default_rng(seed)
+    texture, part = (
+        cv2.GaussianBlur(rng.normal(127, 45 * 3.5 * blur, (*size, 1)), (0, 0), blur)[..., None]
+        for size, blur in (((320, 420), 3), ((51, 51), 1.6))
+    )
+    disc = np.clip(25.5 - np.hypot(*(np.mgrid[:51, :51] - 25)), 0, 1)
+    # Of discs in a corner a quarter is seen and a bit more, of the others half.
+    far = 6 + inside
+    places = [
+        (inside, 90.3), (415, 320 - 110.4), (130.2, inside), (270.6, 320 - inside),
+        (420 - inside, 80.7), (40.9, 320 - inside), (far, far), (420 - far, 320 - far),
+    ]  # fmt: skip
+    scene = planted(texture, part, 1.0, rng.uniform(0, 360), places[0], disc)
+    rows, columns = np.mgrid[:320, :420] + 0.5
+    for x, y in places[1:]:
+        with_it = planted(texture, part, 1.0, rng.uniform(0, 360), (x, y), disc)
+        is_near = np.hypot(columns - x, rows - y) < 27
+        scene[is_near] = with_it[is_near]
+    kernel = np.dstack([part] * 3 + [disc * 255]).clip(0, 255).astype(np.uint8)
+    report = patchsim.match(
+        np.repeat(scene, 3, 2), kernel, metric="zncc", threshold=0.85,
+        angles="any", padding="transparent", min_visible=0.3,
+    )  # fmt: skip
+    for place in places:
+        assert min(near(match, place) for match in report.matches) < 0.5, place
+
+
 @pytest.mark.parametrize("padding", ["edge", "reflect", "zero", "transparent"])
 def test_with_padding_a_turned_kernel_hangs_over_the_border(astronaut, coffee, padding):
     kernel = astronaut[90:154, 200:270]
