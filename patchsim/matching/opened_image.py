@@ -167,7 +167,9 @@ def in_room(
     except NoRoomError:
         raise
     except InputError:
-        pass  # of windows, which were not asked for
+        # Nobody asked for windows, so the user is told why the whole image has no room (`refusal`),
+        # and not why it cannot be read by windows.
+        pass
     raise refusal
 
 

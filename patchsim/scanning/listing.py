@@ -176,11 +176,14 @@ def _called_like(pattern: str) -> Iterator[str]:
     would come as often as the system follows links.
     """
     any_folders = _ANY_FOLDERS.search(pattern)
+    before = pattern[: any_folders.start()] if any_folders else pattern
+    # Names stay as they were typed; `pathlib` would leave out "./" and double separators.
+    bases = glob.iglob(before) if before else iter([""])  # noqa: PTH207 - names as typed
     if any_folders is None:
-        yield from glob.iglob(pattern)  # noqa: PTH207 - names as typed
+        yield from bases
         return
-    before, after = pattern[: any_folders.start()], pattern[any_folders.end() :] or "*"
-    for base in glob.iglob(before) if before else [""]:  # noqa: PTH207 - as above
+    after = pattern[any_folders.end() :] or "*"
+    for base in bases:
         for folder in _folders(base):
             yield from _called_like(glob.escape(folder) + after)
 
