@@ -63,7 +63,8 @@ class Problem:
         Windows whose weights times visibility sum to less are not scored.
     products : int or None
         How many products approximate the kernel's `sad`, for each channel, within the tolerance;
-        None where its pixels are not known: as many as any kernel needs (`common.lowrank`).
+        None where its pixels are not known: as many as any kernel needs (`common.lowrank`). The
+        fewest where even these take longer than another engine.
     open_share : float
         The share of blocks, 0 to 1, that scores within the tolerance leave to be ranked exactly.
     kernel_count : int

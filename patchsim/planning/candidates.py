@@ -117,7 +117,7 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
 
 def _with_ranking(candidates: list[Candidate], open_share: float) -> list[Candidate]:
     """Add the time in which the fastest other engine ranks what a tolerance leaves open."""
-    has_errors = [_has_tolerated_errors(candidate) for candidate in candidates]
+    has_errors = [has_tolerated_errors(candidate) for candidate in candidates]
     both = list(zip(candidates, has_errors, strict=True))
     fastest = min((c.work for c, has_error in both if not has_error), default=math.inf)
     if math.isinf(fastest):  # no other engine was asked for
@@ -127,7 +127,7 @@ def _with_ranking(candidates: list[Candidate], open_share: float) -> list[Candid
     return [replace(c, work=c.work + ranking) if has_error else c for c, has_error in both]
 
 
-def _has_tolerated_errors(candidate: Candidate) -> bool:
+def has_tolerated_errors(candidate: Candidate) -> bool:
     """Return whether the scores have errors for which the engine needs a tolerance."""
     exactly = replace(candidate.problem, tolerance=0.0)
     is_refused = engines.load(candidate.engine).refuse(exactly) is not None

@@ -13,6 +13,7 @@ from patchsim.engines import Problem
 from patchsim.engines.common import lowrank
 from patchsim.metrics import Kernel
 from patchsim.options import Options
+from patchsim.planning import candidates
 from patchsim.planning.batching import Group
 from patchsim.scene.build import Scene
 from patchsim.search import window_sample
@@ -26,14 +27,12 @@ _ERRORS = 1.5
 _STEPS = 8
 
 
-def is_needed(groups: Sequence[Group], options: Options) -> bool:
-    """Return whether to choose anew with the shares: an engine has errors, another has none."""
-    return options.engine == "auto" and any(
-        group.common.problem.products is not None
-        and group.common.exact_plan is not None
-        and group.common.exact_plan.engine != group.common.engine
-        for group in groups
-    )
+def is_needed(groups: Sequence[Group]) -> bool:
+    """Return whether to choose anew: the scores of an engine that was chosen have errors.
+
+    Ranking only adds to its time. Where another one is faster without it, it stays so.
+    """
+    return any(candidates.has_tolerated_errors(group.common.chosen) for group in groups)
 
 
 def with_shares(

@@ -82,9 +82,12 @@ class Exhaustive:
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
         problems = partial(_problems, scene, kernels, options, outputs, by_bands=by_bands)
-        room = Room(scene, options, outputs, kernels, problems, by_bands)
+        # Pixels are looked at only where an engine is chosen without whose time depends on them.
+        chooses = is_kept and options.engine == "auto"
+        quickly = partial(problems, counts_products=not chooses)
+        room = Room(scene, options, outputs, kernels, quickly, by_bands)
         planned = room.plan(streamed, is_kept=is_kept)
-        if is_kept and contender_share.is_needed(planned.groups, options):
+        if chooses and contender_share.is_needed(planned.groups):
             shared = partial(contender_share.with_shares, scene, kernels, options, problems)
             planned = room._replace(problems=shared).plan(streamed, is_kept=is_kept)
         self._groups, self._block_cache, self._maps = planned
@@ -214,7 +217,13 @@ class Exhaustive:
 
 
 def _problems(
-    scene: Scene, kernels: Sequence[Kernel], options: Options, outputs: Outputs, *, by_bands: bool
+    scene: Scene,
+    kernels: Sequence[Kernel],
+    options: Options,
+    outputs: Outputs,
+    *,
+    by_bands: bool,
+    counts_products: bool = True,
 ) -> list[Problem]:
     # `auto` asks for many places with low scores, which take longer to find than a map to make.
     is_auto = options.engine == "auto" and options.threshold == AUTO
@@ -228,6 +237,7 @@ def _problems(
             map_wanted=has_map,
             # Only engines that draw no map differ by it.
             share_wanted=0.0 if has_map else threshold_share.share(scene, kernel, options),
+            counts_products=counts_products,
         )
         for kernel in kernels
     ]

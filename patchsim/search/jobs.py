@@ -119,9 +119,14 @@ def problem(
     stride: tuple[int, int] | None = None,
     map_wanted: bool,
     share_wanted: float = 0.0,
+    counts_products: bool = True,
     threads: int | None = None,
 ) -> Problem:
-    """Describe the search for a kernel in so much of the scene (height, width)."""
+    """Describe the search for a kernel in so much of the scene (height, width).
+
+    Without `counts_products` it has the fewest products that a kernel may need: to count them takes
+    as long as the whole search for one that bounds find at once.
+    """
     skipped = scene.area.skipped(kernel.size, kernel.margins, options.stride)
     extent = extent[0] - skipped[0], extent[1] - skipped[1]
     described = Problem(
@@ -145,7 +150,9 @@ def problem(
         reading=_reading(scene.image),
     )
     if options.metric == "sad" and lowrank.products_needed(described) is not None:
-        described = replace(described, products=lowrank.range_of(kernel, described).products)
+        fewest = lowrank.FEWEST_PRODUCTS
+        products = lowrank.range_of(kernel, described).products if counts_products else fewest
+        described = replace(described, products=products)
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)

@@ -7,6 +7,8 @@ import pytest
 from skimage import data
 
 from patchsim import match
+from patchsim.engines.common import lowrank
+from patchsim.search import window_sample
 
 SIDE = 64
 
@@ -73,6 +75,30 @@ def test_nothing_is_estimated_where_no_engine_is_chosen_or_windows_are_hidden(rn
     assert match(image, kernel, map=True, threads=1).plans[0].problem.open_share == 0
     pixels = rng.integers(0, 256, (1080, 1200, 4), np.uint8)
     assert planned(pixels, pixels[:128, :128, :3]).problem.open_share == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_the_pixels_are_not_looked_at_for_an_engine_that_is_not_chosen(dtype, monkeypatch):
+    """A search by bounds takes no longer with a tolerance than without."""
+    image = (data.camera() / 255 * (65535 if dtype is np.uint16 else 1)).astype(dtype)
+    kernel = image[100 : 100 + SIDE, 200 : 200 + SIDE]
+    looked: list[str] = []
+    watched = (lowrank, "range_of"), (window_sample, "of")
+    for module, name in watched:
+        monkeypatch.setattr(module, name, counting(getattr(module, name), looked))
+    options = {"tolerance": 0.02, "top": 1, "margin": False, "threads": 1}
+    assert match(image, kernel, **options).plans[0].engine == "pruned"
+    assert not looked
+    assert match(image, kernel, map=True, **options).plans[0].engine == "fft"
+    assert set(looked) == {name for _, name in watched}
+
+
+def counting(function, calls):
+    def counted(*arguments, **options):
+        calls.append(function.__name__)
+        return function(*arguments, **options)
+
+    return counted
 
 
 def test_kernels_that_are_searched_together_have_the_mean_of_their_shares(rng):

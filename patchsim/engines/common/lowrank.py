@@ -38,6 +38,7 @@ _COSINES = (
 )
 # The largest error of 2, 4, 6 ... products, over the range.
 LARGEST_ERRORS = {2 * count: error for count, (_, error) in enumerate(_COSINES, 1)}
+FEWEST_PRODUCTS = min(LARGEST_ERRORS)
 
 # Shares of a kernel's values that may lie beyond each end of the range.
 _BEYOND = (0.0, 0.002, 0.01, 0.03, 0.08)
