@@ -1273,7 +1273,8 @@ static void VARIANT(widen)(const VARIANT(Band) *b, ptrdiff_t count)
 }
 
 /* X of a band's windows by direct sums: exact of bytes; of others off by `taps` roundings of the sum
- * of |I b|, which is the norm of the window's pixels times that of b at most. */
+ * of |I b|, which is the norm of the window's pixels times that of b at most, and by what all b of a
+ * channel are off together, because the kernel's mean is rounded. */
 static void VARIANT(sum_directly)(VARIANT(Band) *b)
 {
     const Task *t = b->task;
@@ -1288,7 +1289,9 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
                       (t->width + at_once - 1) / at_once * at_once, b->products, b->rows, t->cols,
                       l->x_pitch);
     const double n = (double)(t->height * t->width);
-    double size = 0;
+    double size = 0, means = 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        means += n * t->means[c] * t->means[c];
     if (t->type == WORDS)
         size = 65535 * sqrt(n * (double)t->channels);
     else if (t->type == FLOATS) {
@@ -1296,7 +1299,8 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
             size += n * b->shift[c] * b->shift[c];
         size = (sqrt(size) + sqrt(b->largest)) * b->unit;
     }
-    const double off = (n * (double)t->channels + 2) * 0x1p-53 * size * t->norm;
+    const double off = 0x1p-53 * size *
+                       ((n * (double)t->channels + 2) * t->norm + sqrt(means) / t->gain);
     b->region_count = 0;
     for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
         VARIANT(Region) *r = &b->regions[b->region_count++];

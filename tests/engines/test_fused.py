@@ -883,6 +883,30 @@ def test_floats_far_from_1(scale, metric, rng):
         assert bounds.map.argmax() == 11 * bounds.map.shape[1] + 120
 
 
+@pytest.mark.parametrize("value", [3e38, 1e-40])
+@pytest.mark.usefixtures("variant")
+def test_a_kernel_of_one_value_far_from_1_by_ncc(value, rng):
+    """It differs from its mean nowhere, so that all of a score is made of means."""
+    image = (rng.random((40, 90, 2)) * value).astype(np.float32)
+    kernel = np.full((5, 7, 2), value / 2, np.float32)
+    truth = exact_map(image, kernel, "ncc", span=value)
+    for is_direct in (False, True):
+        check(found(image, kernel, "ncc", is_direct=is_direct), truth)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.usefixtures("variant")
+def test_direct_sums_count_that_the_mean_of_a_kernel_is_rounded(dtype, rng):
+    """All taps are off alike, and the pixels are much larger than what they differ by."""
+    for _ in range(200):
+        levels = 65530 + rng.integers(0, 3, (8, 40, 1))
+        levels[3, 5:7, 0] = 65530, 65532  # no kernel is flat
+        image = (levels / (1 if dtype == "uint16" else 65536)).astype(dtype)
+        kernel = image[3:4, 5:12].copy()
+        truth = exact_map(image, kernel, "zncc")
+        check(found(image, kernel, "zncc", is_direct=True), truth)
+
+
 @cache
 def little_contrast(offset):
     """An image, a kernel of it and the scores."""
