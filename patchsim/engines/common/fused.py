@@ -202,8 +202,8 @@ class _Together:
                 if values
                 else _less_means(kernel, problem_of_kernel)
             )
-            # Near 1, so that no square overflows or vanishes; the power of two changes no digit. With
-            # taps of 0, as those of `ncc` of one value, what is made of the means is near 1.
+            # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
+            # With taps of 0, as those of `ncc` of one value, what is made of the means is near 1.
             largest = float(abs(taps).max() or abs(self._means[number]).max())
             numbers[0] = 2.0 ** math.frexp(largest)[1]
             taps /= numbers[0]
