@@ -12,7 +12,6 @@ import json
 import platform
 import statistics
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,7 @@ def main() -> None:
                 f"  {name:10}{seconds * 1e3:10.2f} ms, expected {expected * 1e3:10.2f} ms"
                 f" ({expected / seconds:.2f}x), {problem.differences / seconds / 1e9:7.2f} G/s"
             )
-        plain = {key: value for key, value in asdict(replace(problem)).items() if key != "exact"}
+        plain = {key: value for key, value in problem._asdict().items() if key != "exact"}
         records.append({"problem": plain, "seconds": times})
     if arguments.record:
         record = {"variant": simd.variant(), "machine": platform.platform(), "cases": records}

@@ -43,11 +43,11 @@ def function_lines(function):
 
 
 def is_record(cls):
-    """Whether a class only names values: a frozen dataclass, or a dictionary's keys."""
+    """Whether a class only names values: a frozen dataclass, a named tuple, a dictionary's keys."""
     decorators = [ast.unparse(one) for one in cls.decorator_list]
     bases = [ast.unparse(one) for one in cls.bases]
     is_frozen = any(one.startswith("dataclass(") and "frozen=True" in one for one in decorators)
-    return is_frozen or "TypedDict" in bases
+    return is_frozen or not {"TypedDict", "NamedTuple"}.isdisjoint(bases)
 
 
 def attributes(cls):

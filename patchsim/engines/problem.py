@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from patchsim.geometry import tiles
@@ -23,8 +22,7 @@ class Reading(NamedTuple):
     pixel_bytes: int
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One kernel against one image: all that an engine needs to know to judge the work.
 
     Attributes
@@ -143,7 +141,7 @@ class Problem:
             Windows of which a smaller share is visible are not scored.
         """
         min_weight = _least(share, self.total_weight * most)
-        return replace(self, opaque_level=most, min_visible_weight=min_weight)
+        return self._replace(opaque_level=most, min_visible_weight=min_weight)
 
     @property
     def differences(self) -> int:

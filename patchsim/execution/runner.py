@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 from patchsim import engines
 from patchsim.engines import Bounds, Problem, SharedTileScorer, TileScorer
@@ -27,7 +26,7 @@ def prepare(plan: Plan, kernel: Kernel) -> TileScorer:
     from patchsim.execution import oom, streams
 
     def prepare_on(device: str) -> TileScorer:
-        on_device = replace(problem, device=device)
+        on_device = problem._replace(device=device)
         with oom.refuse_when_full(device):
             return oom.split_when_full(_prepare(plan.engine, kernel, on_device), on_device)
 
@@ -54,7 +53,7 @@ def prepare_together(plans: Sequence[Plan], kernels: Sequence[Kernel]) -> list[S
     names = problems[0].devices
 
     def prepare_on(device: str) -> list[SharedTileScorer]:
-        on_device = [replace(problem, device=device) for problem in problems]
+        on_device = [problem._replace(device=device) for problem in problems]
         with oom.refuse_when_full(device):
             scorers = _prepare_together(plans[0].engine, kernels, on_device)
         return oom.split_shared_when_full(scorers, on_device)

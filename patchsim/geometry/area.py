@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -64,8 +63,7 @@ def check_region(region: object, option: str = "region") -> Region | None:
     return x, y, width, height
 
 
-@dataclass(frozen=True)
-class Area:
+class Area(NamedTuple):
     """The part of an image that windows lie in. With padding they may extend beyond it.
 
     Attributes

@@ -75,7 +75,7 @@ class Opened:
     @classmethod
     def holding(cls, picture: Picture) -> Opened:
         """Return an image that is decoded; its only owner should be the result."""
-        about = replace(picture, pixels=_NO_PIXELS)
+        about = picture._replace(pixels=_NO_PIXELS)
         return cls(about, (picture.pixels.shape[0], picture.pixels.shape[1]), picture)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -168,8 +167,8 @@ class Repeated(NamedTuple):
             kind=kind,
             options=options,
             kernels=kernels,
-            scene=replace(scene, image=_NO_PIXELS, drawn=(_NO_PIXELS, *scene.drawn[1:])),
-            job=replace(job, pixels=_NO_PIXELS),
+            scene=scene._replace(image=_NO_PIXELS, drawn=(_NO_PIXELS, *scene.drawn[1:])),
+            job=job._replace(pixels=_NO_PIXELS),
             outputs=outputs,
             kept=kept,
             scorer=None,
@@ -200,7 +199,7 @@ class Repeated(NamedTuple):
             if _is_one_tile(engine, plan, is_alone=self.alone is not None):
                 scorer = PreparedKernels(self.kept).alone(plan, self.job.kernel)
         alone = self.alone and self.alone.with_plan(plan)
-        return self._replace(job=replace(self.job, plan=plan), scorer=scorer, alone=alone)
+        return self._replace(job=self.job._replace(plan=plan), scorer=scorer, alone=alone)
 
     def search(self, image: Source, started: float) -> Report | None:
         """Return the report of an image of the kind, or None if it takes a search of its own.
@@ -303,7 +302,7 @@ def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
     if engine.can_bound_blocks(problem):
         return is_whole
     # Exact scores tell the best window alone, without bounds of blocks.
-    is_exact = engine.refuse(replace(problem, exact=True)) is None
+    is_exact = engine.refuse(problem._replace(exact=True)) is None
     return is_alone and is_exact and (is_whole or _can_be_one_tile(plan))
 
 

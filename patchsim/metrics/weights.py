@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,7 @@ def _span(counts: NDArray[np.bool_], rim: int) -> tuple[int, int]:
     )
 
 
-@dataclass(frozen=True)
-class Visibility:
+class Visibility(NamedTuple):
     """How much of an image is visible.
 
     Attributes

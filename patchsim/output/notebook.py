@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -180,7 +180,7 @@ class ImageDisplay:
                 f"the image {printable(report.image)} is not there any more; search it again to"
                 " show it"
             )
-        way = replace(self.opening, frame=ShownFrame.of(report).frame)
+        way = self.opening._replace(frame=ShownFrame.of(report).frame)
         pixels = open_reduced(self.source, side, way, name=report.image)
         return thumbnails.stretched(pixels)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from patchsim.errors import InputError, escaped, printable
@@ -63,8 +62,7 @@ class Asked(NamedTuple):
         return any(path is not None for path in self.files.values())
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """The files of one kind.
 
     Attributes
@@ -83,8 +81,7 @@ class Target:
         return exporters.load(self.kind)
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """The files that a search writes, in the order of writing.
 
     Attributes
@@ -123,12 +120,12 @@ class Outputs:
         if not self.targets:
             return self
         targets = tuple(
-            replace(one, paths=tuple(one.paths[number] for number in numbers))
+            one._replace(paths=tuple(one.paths[number] for number in numbers))
             if one.exporter.IS_PER_KERNEL
             else one
             for one in self.targets
         )
-        return replace(self, targets=targets)
+        return self._replace(targets=targets)
 
     @property
     def is_map_needed(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -69,8 +68,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     header = _header(stream)
     if header is None or _is_pillows(header):
         decoded = pillow_reader.read(stream, limits)
-        return decoded if header is None else replace(decoded, profile=_profile(stream))
-    return replace(_read_other(stream, header, limits), profile=_profile(stream))
+        return decoded if header is None else decoded._replace(profile=_profile(stream))
+    return _read_other(stream, header, limits)._replace(profile=_profile(stream))
 
 
 def _profile(stream: BinaryIO) -> bytes:

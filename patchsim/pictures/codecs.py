@@ -6,7 +6,6 @@ import os
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -77,7 +76,7 @@ def avif(stream: BinaryIO, limits: Limits) -> Decoded:
     notices = decoded.notices
     if has_more:
         notices += (f"{limits.name} has several frames; the first is used",)
-    return replace(decoded, orientation=turned, notices=notices)
+    return decoded._replace(orientation=turned, notices=notices)
 
 
 def heic(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -114,7 +113,7 @@ def heic(stream: BinaryIO, limits: Limits) -> Decoded:
         )
     if len(pictures) > 1:
         notice = f"{limits.name} has {len(pictures)} pictures; the primary one is used"
-        decoded = replace(decoded, notices=(*decoded.notices, notice))
+        decoded = decoded._replace(notices=(*decoded.notices, notice))
     return decoded
 
 
@@ -170,7 +169,7 @@ def jpeg2000(stream: BinaryIO, limits: Limits) -> Decoded:
         values = codecs.jpeg2k_decode(content, numthreads=1)
         return _with_alpha(values, (height, width), bits, limits.name, profile)
     decoded = pillow_reader.read(stream, limits)
-    return replace(decoded, profile=boxes.jpeg2000_profile(stream)[0])
+    return decoded._replace(profile=boxes.jpeg2000_profile(stream)[0])
 
 
 def jpegxl(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -186,7 +185,7 @@ def jpegxl(stream: BinaryIO, limits: Limits) -> Decoded:
     decoded = _with_alpha(values, (height, width), 8 * values.itemsize, limits.name, None)
     if colors is None:
         return decoded
-    return replace(decoded, profile=None, unapplied=Unapplied(colors, _OF_JPEG_XL))
+    return decoded._replace(profile=None, unapplied=Unapplied(colors, _OF_JPEG_XL))
 
 
 def radiance(stream: BinaryIO, limits: Limits) -> Decoded:
@@ -208,7 +207,7 @@ def radiance(stream: BinaryIO, limits: Limits) -> Decoded:
     decoded = _with_alpha(codecs.rgbe_decode(content), (height, width), 32, limits.name, None)
     colors = _PRIMARIES.search(head[: size.start()])
     points = [] if colors is None else [float(value) for value in colors[1].split()]
-    return replace(decoded, unapplied=of_primaries(points))
+    return decoded._replace(unapplied=of_primaries(points))
 
 
 def of_primaries(points: Sequence[float]) -> Unapplied | None:

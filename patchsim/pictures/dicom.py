@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -80,8 +80,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     decoded = Decoded(pixels, notices=notices, shift=arrays.shift_of(values.dtype), profile=None)
     profile = bytes(dataset.get("ICCProfile") or b"")
     if profile and values.dtype.kind == "u" and about.bits == 8 * values.dtype.itemsize:
-        return replace(decoded, profile=profile)
-    return replace(decoded, unapplied=unapplied(profile, about.bits))
+        return decoded._replace(profile=profile)
+    return decoded._replace(unapplied=unapplied(profile, about.bits))
 
 
 def _check_whole(dataset: Any, stream: BinaryIO) -> None:

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -69,7 +68,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     points = parts[0].header.get("chromaticities", ())
     planes = {name: channel.pixels for name, channel in channels.items()}
     decoded = _decoded(planes, limits, notices)
-    return replace(decoded, unapplied=codecs.of_primaries([float(value) for value in points]))
+    return decoded._replace(unapplied=codecs.of_primaries([float(value) for value in points]))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ bands, and alpha is kept in 8 bits, so that theirs would lose depth; these stay 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,10 +68,10 @@ def split(array: Decoded) -> Decoded:
     if array.pixels.shape[2] != 4 or dtype is None:
         return array
     if dtype != np.uint8:
-        return replace(array, notices=(*array.notices, _CHANNELS.format(dtype.name)))
+        return array._replace(notices=(*array.notices, _CHANNELS.format(dtype.name)))
     # Engines are fastest where channels lie side by side.
     colors, alpha = np.ascontiguousarray(array.pixels[..., :3]), array.pixels[..., 3]
     if not alpha.any():  # the filler byte of a screenshot: no picture is transparent everywhere
-        return replace(array, pixels=colors, notices=(*array.notices, _UNUSED))
+        return array._replace(pixels=colors, notices=(*array.notices, _UNUSED))
     opacity = None if (alpha == 255).all() else np.ascontiguousarray(alpha)
-    return replace(array, pixels=colors, alpha=opacity, notices=(*array.notices, _ALPHA))
+    return array._replace(pixels=colors, alpha=opacity, notices=(*array.notices, _ALPHA))

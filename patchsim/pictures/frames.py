@@ -6,7 +6,6 @@ import io
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
@@ -94,7 +93,7 @@ def open_frames(
     label, file = reader.checked_path(other)
     limits = Limits(printable(label), max_pixels, memory, total)
     with streams.naming_errors(label) as told, streams.open_seekable(label, memory) as stream:
-        limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
+        limits = limits._replace(file_bytes=stream.seek(0, os.SEEK_END))
         for number, content in _contents(stream, frame, limits):
             if isinstance(content, Decoded):
                 yield number, reader.upright(content, label, file, ())
@@ -106,7 +105,7 @@ def open_frames(
                 f"{limits.name} has several frames; the first is used",
             }
             kept = tuple(text for text in picture.notices if text not in first)
-            yield number, replace(picture, notices=kept)
+            yield number, picture._replace(notices=kept)
 
 
 def _numbers(frame: int | str, count: int, name: str) -> Sequence[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
@@ -49,7 +48,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         decoded = pillow_reader.read(_alone(stream, largest), limits)
     if len(entries) > 1:
         notice = f"{limits.name} has {len(entries)} pictures; the largest is used"
-        decoded = replace(decoded, notices=(*decoded.notices, notice))
+        decoded = decoded._replace(notices=(*decoded.notices, notice))
     return decoded
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
@@ -88,7 +88,7 @@ def _checked(walk: _Walk, frame: _Frame | None, limits: Limits) -> Decoded:
     if not missing:
         return decoded
     notice = f"{limits.name} is damaged: {missing}; what could be read is used"
-    return replace(decoded, notices=(*decoded.notices, notice))
+    return decoded._replace(notices=(*decoded.notices, notice))
 
 
 def may_be_filled(pixels: Pixels) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -143,7 +142,7 @@ def open_level(
     if height * width > max_pixels or needed > memory:
         return opened
     opacity = opened.alpha
-    return replace(opened, pixels=pixels[:, :], alpha=None if opacity is None else opacity[:])
+    return opened._replace(pixels=pixels[:, :], alpha=None if opacity is None else opacity[:])
 
 
 def _has_levels(source: Source) -> bool:

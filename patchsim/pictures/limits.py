@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,8 +44,7 @@ class MemoryNeed(TooLargeError):
         return InputError, (str(self),)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The largest picture that may be decoded; readers check a picture's header against it.
 
     Attributes
@@ -162,8 +160,7 @@ def unapplied(profile: bytes, bits: int) -> Unapplied | None:
     return Unapplied(profile, f"a colour profile, which is not applied to values of {bits} bits")
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """The picture that a reader decoded from a file, or took from an array.
 
     Attributes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -85,7 +84,7 @@ def hidden(decoded: Decoded, stream: BinaryIO, name: str) -> Decoded:
     text, bits, colors = _tags(stream, name)
     none, notices = found(text, bits=bits, colors=colors, shift=decoded.shift, name=name)
     if none is None:
-        return replace(decoded, notices=(*decoded.notices, *notices))
+        return decoded._replace(notices=(*decoded.notices, *notices))
     pixels = decoded.pixels
     is_empty = none.is_empty(pixels)
     count = int(is_empty.sum())
@@ -95,8 +94,7 @@ def hidden(decoded: Decoded, stream: BinaryIO, name: str) -> Decoded:
         pixels = pixels.copy()
         pixels[is_empty] = pixels[~is_empty].min()
     opacity = np.uint8(255) if decoded.alpha is None else decoded.alpha
-    return replace(
-        decoded,
+    return decoded._replace(
         pixels=pixels,
         alpha=np.where(is_empty, np.uint8(0), opacity),
         notices=(*decoded.notices, none.notice(count)),

@@ -6,7 +6,6 @@ import importlib
 import struct
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -136,12 +135,12 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
             box = image.tile[0].extents if image.format == "GIF" and image.tile else None
             decoded = decode(image, limits, counted)
             if _has_gif_profile(image):
-                decoded = replace(decoded, profile=None, unapplied=_OF_GIF)
+                decoded = decoded._replace(profile=None, unapplied=_OF_GIF)
             if box is not None and box != (0, 0, *image.size):
-                decoded = replace(decoded, alpha=_only_in(box, decoded))
+                decoded = decoded._replace(alpha=_only_in(box, decoded))
             if _has_more_frames(image):
                 notice = f"{limits.name} has several frames; the first is used"
-                decoded = replace(decoded, notices=(notice,))
+                decoded = decoded._replace(notices=(notice,))
             return decoded
         tile: Any = image.tile[0]
         if tile.codec_name != "ppm":

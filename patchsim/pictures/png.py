@@ -8,7 +8,6 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
@@ -84,23 +83,23 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
             kept = [chunk for chunk in kept if chunk.name in _PIXELS]
             decoded = png16.png(_parts(stream, kept), width, height, limits)
             profile = _profile(stream, chunks)
-            return replace(decoded, orientation=orientation.of_image(image), profile=profile)
+            return decoded._replace(orientation=orientation.of_image(image), profile=profile)
         decoded = pillow_reader.decode(image, limits, counted)
         is_interlaced = chunks[0].data[12] == 1
         is_whole = chunks[-1].name != _REST
         if is_whole and _can_lack_rows(decoded.pixels, is_interlaced, color == _PALETTE):
             expected = _inflated_bytes(width, height, bits_each, is_interlaced=is_interlaced)
             _check_inflated(stream, expected)
-        decoded = replace(decoded, profile=_profile(stream, chunks))
+        decoded = decoded._replace(profile=_profile(stream, chunks))
     if transparent is not None:
         if bits < 8:
             transparent = (transparent & (1 << bits) - 1) * (255 // ((1 << bits) - 1))
         transparent &= 255 if bits <= 8 else 65535
-        decoded = replace(decoded, alpha=pillow_reader.alpha_of(decoded.pixels, transparent))
+        decoded = decoded._replace(alpha=pillow_reader.alpha_of(decoded.pixels, transparent))
     animated = [chunk.data for chunk in chunks if chunk.name == b"acTL"]
     if animated and int.from_bytes(animated[0][:4], "big") > 1:
         notice = f"{limits.name} has several frames; the first is used"
-        decoded = replace(decoded, notices=(notice,))
+        decoded = decoded._replace(notices=(notice,))
     return decoded
 
 

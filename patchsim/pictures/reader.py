@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -42,8 +41,7 @@ _TURNS: dict[int, tuple[bool, int]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A decoded picture.
 
     Attributes
@@ -97,7 +95,7 @@ def _from_masked(source: np.ma.MaskedArray[Any, Any], name: str, *, alpha: bool)
     if not hidden.any():
         return picture
     opacity = np.uint8(255) if picture.alpha is None else picture.alpha
-    return replace(picture, alpha=np.where(hidden, np.uint8(0), opacity))
+    return picture._replace(alpha=np.where(hidden, np.uint8(0), opacity))
 
 
 def is_stdin(source: Source) -> bool:
@@ -153,7 +151,7 @@ def open_picture(
     label, file = checked_path(other)
     limits = Limits(printable(label), max_pixels, memory, total)
     with streams.naming_errors(label) as told, streams.open_seekable(label, memory) as stream:
-        limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
+        limits = limits._replace(file_bytes=stream.seek(0, os.SEEK_END))
         return from_stream(stream, limits, told, label, file, alpha=alpha)
 
 
@@ -174,7 +172,7 @@ def needed_bytes(source: Source, max_pixels: int) -> int:
         if not Path(label).is_file():  # a pipe can be read once
             return 0
         with streams.naming_errors(label) as told, streams.open_seekable(label, None) as stream:
-            limits = replace(limits, file_bytes=stream.seek(0, os.SEEK_END))
+            limits = limits._replace(file_bytes=stream.seek(0, os.SEEK_END))
             from_stream(stream, limits, told, label, Path(label), alpha=True)
     except MemoryNeed as error:
         return error.needed

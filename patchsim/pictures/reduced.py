@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +35,7 @@ _BAND_BYTES = 1 << 23  # of rows that are read together
 _COEFFICIENT_BYTES = 2  # of each value of a progressive JPEG, all of which are kept
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(NamedTuple):
     """How a picture was opened for a search, so that it can be opened again.
 
     Attributes

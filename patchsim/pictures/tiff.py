@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -103,7 +102,7 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     decoded = Decoded(pixels, alpha, turned, notices, arrays.shift_of(samples.dtype), profile)
     if not has_own_range:
         return decoded
-    return replace(decoded, profile=None, unapplied=unapplied(profile, page.bitspersample))
+    return decoded._replace(profile=None, unapplied=unapplied(profile, page.bitspersample))
 
 
 def first_full_page(file: Any, name: str) -> tuple[Any, tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -51,7 +50,7 @@ def _tiff_page(stream: BinaryIO, limits: Limits) -> Decoded:
         decoded = pillow_reader.decode(image, limits, counted)
     if page.is_alone:
         return decoded
-    return replace(decoded, notices=(tiff_directory.pages_notice(limits.name, page.number),))
+    return decoded._replace(notices=(tiff_directory.pages_notice(limits.name, page.number),))
 
 
 def complaints(stream: BinaryIO, limits: Limits, decoded: Decoded) -> list[str]:

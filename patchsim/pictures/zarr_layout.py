@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from patchsim.errors import DamageError, InputError, printable
 from patchsim.files.atomic import is_folder
@@ -32,8 +31,7 @@ _CODECS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The array of a picture, and how a window [h, w, C] is taken from it.
 
     Attributes
@@ -174,7 +172,7 @@ def _of_group(group: Any, name: str, level: int) -> Layout:
         notices.append(f"{name} has {len(scales)} pictures; the first is used")
     if level:
         notices.append(level_notice(name, level, len(datasets), layout.shape))
-    return replace(layout, notices=(*notices, *layout.notices))
+    return layout._replace(notices=(*notices, *layout.notices))
 
 
 def _axis_name(axis: Any) -> str:

@@ -7,8 +7,9 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
+from typing import NamedTuple
 
 from patchsim.engines import Problem
 from patchsim.planning import planner
@@ -28,8 +29,7 @@ _kept: dict[Hashable, list[Group]] = {}  # the least recently used first
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Kernels with the same tiles, in the order of their sizes.
 
     Attributes
@@ -152,8 +152,7 @@ def plans(groups: Sequence[Group]) -> list[Plan]:
 def kind(problem: Problem) -> Hashable:
     """Return a key that is equal for problems that one plan suits."""
     sides = tuple(math.floor(_STEPS * math.log2(side)) for side in problem.kernel[:2])
-    alike = replace(
-        problem,
+    alike = problem._replace(
         kernel=(0, 0, problem.kernel[2]),
         weight_sum=None,
         full_cells=None,
@@ -175,8 +174,7 @@ def _envelope(problems: list[Problem]) -> Problem:
     groups = -(-len(problems) // MOST)
     together = -(-len(problems) // groups)
     sizes = len({problem.kernel for problem in problems})
-    return replace(
-        problems[0],
+    return problems[0]._replace(
         image=(height + more[0], width + more[1], channels[0]),
         kernel=(max(heights), max(widths), channels[0]),
         weight_sum=_most([p.weight_sum for p in problems]),
@@ -198,8 +196,7 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
     """Return the plan of one problem, made from that of its group."""
 
     def resized(candidate: Candidate) -> Candidate:
-        member = replace(
-            candidate.problem,
+        member = candidate.problem._replace(
             image=problem.image,
             kernel=problem.kernel,
             weight_sum=problem.weight_sum,
@@ -209,7 +206,7 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             share_wanted=problem.share_wanted,
             whole_kernel=problem.whole_kernel,
         )
-        return replace(candidate, problem=member)
+        return candidate._replace(problem=member)
 
     def of_member(plan: Plan | None) -> Plan | None:
         if plan is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from patchsim import engines
 from patchsim.engines import Bounds, Problem
@@ -26,8 +26,7 @@ _ONE_SECOND, _MINUTES = 0.9995, 100  # seconds below which milliseconds and seco
 _TWO_DIGITS = 9.95  # milliseconds from which they are whole
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An engine on a device: its estimated time, or why it refuses.
 
     Attributes
@@ -62,11 +61,11 @@ class Candidate:
 def consider_on(device: str, problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     """Return candidates on the CPU, or on those of some devices that are not almost full."""
     if device == "cpu":
-        return consider(replace(problem, device=device), names)
+        return consider(problem._replace(device=device), names)
     free = {name: devices.free_memory(name) for name in device.split(",")}
     most = max((size for size in free.values() if size is not None), default=0)
     kept = [name for name, size in free.items() if size is None or size * _FULL >= most]
-    on_devices = replace(problem, device=",".join(kept), threads=devices.feeding_threads(kept))
+    on_devices = problem._replace(device=",".join(kept), threads=devices.feeding_threads(kept))
     sizes = [size for name in kept if (size := free[name]) is not None]
     if not sizes:
         return consider(on_devices, names)
@@ -85,13 +84,13 @@ def _limit_memory(candidate: Candidate, free_bytes: int) -> Candidate:
             refusal = (
                 f"{format_size(free_bytes)} are free there, and {format_size(needed)} are needed"
             )
-            return replace(candidate, start_up=0.0, work=math.inf, refusal=refusal)
-    return replace(candidate, free_bytes=free_bytes)
+            return candidate._replace(start_up=0.0, work=math.inf, refusal=refusal)
+    return candidate._replace(free_bytes=free_bytes)
 
 
 def for_one_kernel(candidate: Candidate) -> Candidate:
     """Return the candidate for a search of one kernel at a time."""
-    return replace(candidate, problem=replace(candidate.problem, kernel_count=1))
+    return candidate._replace(problem=candidate.problem._replace(kernel_count=1))
 
 
 def seconds(engine: str, problem: Problem) -> float:
@@ -105,7 +104,7 @@ def consider(problem: Problem, names: tuple[str, ...]) -> list[Candidate]:
     for name in names:
         engine = engines.load(name)
         takes_several = engine.SHARES or not engine.HAS_MAP
-        solved = problem if takes_several else replace(problem, kernel_count=1)
+        solved = problem if takes_several else problem._replace(kernel_count=1)
         refusal = engine.refuse(solved)
         if refusal is None:
             start_up, work = engine.start_up(solved), seconds(name, solved)
@@ -124,12 +123,12 @@ def _with_ranking(candidates: list[Candidate], open_share: float) -> list[Candid
         return candidates
     blocks = math.prod(candidates[0].problem.map_shape) / BLOCK**2
     ranking = open_share * (fastest + blocks * _BLOCK_SECONDS)
-    return [replace(c, work=c.work + ranking) if has_error else c for c, has_error in both]
+    return [c._replace(work=c.work + ranking) if has_error else c for c, has_error in both]
 
 
 def has_tolerated_errors(candidate: Candidate) -> bool:
     """Return whether the scores have errors for which the engine needs a tolerance."""
-    exactly = replace(candidate.problem, tolerance=0.0)
+    exactly = candidate.problem._replace(tolerance=0.0)
     is_refused = engines.load(candidate.engine).refuse(exactly) is not None
     return candidate.refusal is None and is_refused
 

@@ -102,7 +102,7 @@ class Plan:
             problem = self.problem
             height, width = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
             image = height, width, problem.image[2]
-            known = considered.seconds(self.engine, replace(problem, image=image, map_wanted=False))
+            known = considered.seconds(self.engine, problem._replace(image=image, map_wanted=False))
             self._seconds_of[rows, cols] = known
         return known
 
@@ -229,10 +229,10 @@ def make(
         accelerators=accelerators,
         kernel_total=kernel_total,
     )
-    has_map, exactly = engines.load(chosen.engine).HAS_MAP, replace(problem, exact=True)
+    has_map, exactly = engines.load(chosen.engine).HAS_MAP, problem._replace(exact=True)
     exact_plan = _plan_of_blocks(exactly, plan)
     if exact_plan is None and has_map and problem.tolerance > 0:  # of floats
-        exact_plan = _plan_of_blocks(replace(problem, map_wanted=True), plan)
+        exact_plan = _plan_of_blocks(problem._replace(map_wanted=True), plan)
     plan = replace(plan, exact_plan=exact_plan)
     return plan if has_map else replace(plan, direct_plan=_direct_plan(problem, plan))
 
@@ -308,14 +308,14 @@ def _fit_kernels(chosen: Candidate, memory: int, resident: int) -> Candidate:
             and resident + considered.working_bytes(chosen, best, threads) > memory
         ):
             together = max(fewest, chosen.problem.kernel_count // 2)
-            chosen = replace(chosen, problem=replace(chosen.problem, kernel_count=together))
+            chosen = chosen._replace(problem=chosen.problem._replace(kernel_count=together))
     return chosen
 
 
 def _direct_plan(problem: Problem, plan: Plan) -> Plan | None:
     """Plan how windows that an engine without a map leaves open are scored, maybe with errors."""
     exact = plan.exact_plan
-    direct = _plan_of_blocks(replace(problem, map_wanted=True), plan)
+    direct = _plan_of_blocks(problem._replace(map_wanted=True), plan)
     if exact and not (direct and direct.chosen.work <= exact.chosen.work):
         return exact
     if exact and replace(plan, direct_plan=direct).peak > plan.memory:
@@ -325,7 +325,7 @@ def _direct_plan(problem: Problem, plan: Plan) -> Plan | None:
 
 def _plan_of_blocks(problem: Problem, plan: Plan) -> Plan | None:
     """Plan how blocks of windows are scored beside a plan; None if no engine can in its memory."""
-    alone = replace(problem, tolerance=0.0, kernel_count=1)
+    alone = problem._replace(tolerance=0.0, kernel_count=1)
     candidates = considered.consider(alone, choices.ENGINES)
     able = [c for c in candidates if c.refusal is None]
     if not able:

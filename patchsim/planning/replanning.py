@@ -106,7 +106,7 @@ def make(
 
 def _renumbered(group: Group, numbers: Sequence[int]) -> Group:
     """Return a group whose members are the numbers of some of all problems."""
-    return replace(group, members=tuple(numbers[member] for member in group.members))
+    return group._replace(members=tuple(numbers[member] for member in group.members))
 
 
 def _with_tile(group: Group, tile: tuple[int, int]) -> Group:
@@ -128,7 +128,7 @@ def _with_tile(group: Group, tile: tuple[int, int]) -> Group:
             format_size(resident + working),
         )
     changed = partial(replace, tile=tile, parallel=parallel, working=working)
-    return replace(group, common=changed(plan), plans=tuple(changed(one) for one in group.plans))
+    return group._replace(common=changed(plan), plans=tuple(changed(one) for one in group.plans))
 
 
 def _too_little(memory: int, what: str, needed: str | None = None) -> InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ _LISTS = {"scales": "1,1.5,1.25x1", "angles": "0,45,90"}
 _EXAMPLES = {"scales": "0.5:2:0.1", "angles": "0:360:15"}
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """The values of a scale or an angle that are searched for.
 
     Attributes
@@ -243,13 +242,13 @@ def _directions(angles: Axis) -> Axis:
     first, last = angles.values[0], angles.values[-1]
     if not angles.is_range:
         values = sorted({_direction(value) for value in angles.values})
-        return replace(angles, values=tuple(values), is_angle=True)
+        return angles._replace(values=tuple(values), is_angle=True)
     closes = math.isclose(last - first + (angles.step or 0.0), 360)
     is_full_turn = last - first >= 360 or closes
     values = list(angles.values)
     if is_full_turn:
         values = sorted({_direction(value) for value in values}) if angles.step else [0.0, 360.0]
-    return replace(angles, values=tuple(values), is_angle=True, is_full_turn=is_full_turn)
+    return angles._replace(values=tuple(values), is_angle=True, is_full_turn=is_full_turn)
 
 
 def _direction(angle: float) -> float:

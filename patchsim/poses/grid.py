@@ -139,7 +139,7 @@ class Poses:
         """
         pose_by_key: dict[object, Pose] = {}
         for flip, size, angle in product(self.flips, *self._spaced(kernel)):
-            pose = replace(size, angle=angle, flip=flip)
+            pose = size._replace(angle=angle, flip=flip)
             pose_by_key.setdefault(pose.key, pose)
         return list(pose_by_key.values())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -31,8 +30,7 @@ _Floats = NDArray[np.float32]
 Stretch = tuple[float, float]  # scales along a kernel's height and width that differ
 
 
-@dataclass(frozen=True, slots=True)
-class Pose:
+class Pose(NamedTuple):
     """A transformation of a kernel: mirrored, then scaled, then turned about its centre.
 
     Attributes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from PIL import Image
@@ -133,7 +132,7 @@ class Scanner:
     def _tell_plan(self, plan: Plan, kernels: Sequence[str]) -> None:
         """Tell the plan of the first picture of a kind alone."""
         # A picture that waits alone has more threads, and with these perhaps another engine.
-        problem = replace(plan.problem, threads=1)
+        problem = plan.problem._replace(threads=1)
         with self._telling:
             if self._is_new(f"{problem} {kernels}"):
                 self._observer.planned(plan, kernels)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,7 @@ from patchsim.scene.unusable import SkippedKernel
 from patchsim.types import Pixels
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """The image and the kernels as they are compared.
 
     Attributes
@@ -102,7 +101,7 @@ class Scene:
         if visible is None:
             return [None] * len(sizes)
         # Zeros around an image that is transparent in part are as invisible as these parts.
-        area = replace(self.area, padding="zero") if self.area.is_border_hidden else self.area
+        area = self.area._replace(padding="zero") if self.area.is_border_hidden else self.area
         levels, zero = plane.with_channel(visible.levels), np.zeros(1, np.uint8)
         around = by_windows.padded(levels, area, sizes, zero)
         return [Visibility(plane.without_channel(one), visible.full_level) for one in around]
@@ -215,8 +214,7 @@ class Scene:
                 faults[number] = error
         kept, copies = self.without(faults, strict=options.strict), list(made.values())
         empty = [metrics.empty_score(kernel, options.metric, self.span) for kernel in copies]
-        return replace(
-            kept,
+        return kept._replace(
             names=[*kept.names, *kept.names[1:]],
             kernels=kept.kernels + copies,
             trimmed=kept.trimmed
@@ -238,8 +236,7 @@ class Scene:
         if not faults:
             return self
         kept = unusable.remaining(len(self.kernels), faults, strict=strict)
-        return replace(
-            self,
+        return self._replace(
             names=[self.names[0], *(self.names[1 + place] for place in kept)],
             kernels=[self.kernels[place] for place in kept],
             trimmed=[self.trimmed[place] for place in kept],

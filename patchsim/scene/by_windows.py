@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,10 +74,10 @@ def checked(
     if picture is None:
         value_range.check_values(image, data_range, ends)
         return image.pixels
-    about = replace(image, pixels=np.zeros((0, 0, 1), np.uint8))
+    about = image._replace(pixels=np.zeros((0, 0, 1), np.uint8))
 
     def check(window: Pixels, corner: tuple[int, int]) -> None:
-        value_range.check_values(replace(about, pixels=window), data_range, corner=corner)
+        value_range.check_values(about._replace(pixels=window), data_range, corner=corner)
 
     return picture.checked(check).as_pixels()
 

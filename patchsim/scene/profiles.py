@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,13 +75,13 @@ def in_srgb(picture: Picture, *, in_place: bool = False) -> Picture:
     pixels = picture.pixels
     if windowed.of(pixels) is not None:
         of_window = _converter(_usable(picture), _channels(picture), pixels.dtype)
-        return replace(picture, pixels=windowed.each(pixels, of_window), profile=_UNTAGGED)
+        return picture._replace(pixels=windowed.each(pixels, of_window), profile=_UNTAGGED)
     converted = pixels if in_place and pixels.flags.writeable else np.empty_like(pixels)
     convert = _converter(_usable(picture), _channels(picture), pixels.dtype)
     for top in range(0, len(pixels), _STRIP):
         strip = np.ascontiguousarray(pixels[top : top + _STRIP])
         converted[top : top + _STRIP] = convert(strip)
-    return replace(picture, pixels=converted, profile=_UNTAGGED)
+    return picture._replace(pixels=converted, profile=_UNTAGGED)
 
 
 def notices(pictures: Sequence[Picture], *, is_converted: bool) -> tuple[str, ...]:

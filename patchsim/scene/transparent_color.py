@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from patchsim.errors import InputError, titled
@@ -34,7 +32,7 @@ def left_out(
         more = "a larger ~N takes more" if color.reach else "~N takes similar ones, as in"
         more += "" if color.reach else f" {color}~8"
         told = f"{name} has no pixel of the transparent colour {color}; {more}"
-        return replace(kernel, notices=(*kernel.notices, told)), weights
+        return kernel._replace(notices=(*kernel.notices, told)), weights
     kept = np.where(hidden, np.uint8(0), np.uint8(1) if weights is None else weights)
     if not kept.any():
         raise InputError(

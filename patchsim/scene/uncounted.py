@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ def in_image(
     if mask is None and not options.ignore and not options.is_nan_ignored:
         return image, masks.visibility(alpha, area)
     if mask is not None:  # the image is in memory, and so the mask may be
-        mask = replace(mask, pixels=np.concatenate([*windowed.bands(mask.pixels)]))
+        mask = mask._replace(pixels=np.concatenate([*windowed.bands(mask.pixels)]))
     missing = _missing(image, options)
     if mask is None and not options.ignore and missing is None:
         return image, masks.visibility(alpha, area)
@@ -64,7 +63,7 @@ def in_image(
         levels[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)] = 0
     if missing is not None:
         levels[missing] = 0
-        image = replace(image, pixels=_without_nan(image))
+        image = image._replace(pixels=_without_nan(image))
     if not area.crop(levels).any():
         raise InputError(
             f"no pixel of {area.name} counts: its alpha, the image mask, the boxes of --ignore and"
@@ -90,7 +89,7 @@ def in_kernel(
     if not kept.any():
         raise InputError(f"{titled('kernel', kernel.name)} has NaN wherever it counts")
     visible = Visibility((kept > 0).astype(np.uint8), 1)
-    return replace(kernel, pixels=masks.fill_hidden(kernel.pixels, visible)), divided_by_gcd(kept)
+    return kernel._replace(pixels=masks.fill_hidden(kernel.pixels, visible)), divided_by_gcd(kept)
 
 
 def notices(boxes: Sequence[Region], size: tuple[int, int], name: str) -> list[str]:

@@ -79,7 +79,7 @@ def in_image(
         shape, np.dtype(np.uint16), made.read, held, picture.pixel_bytes + _LEVEL_BYTES, ""
     )
     if has_nan:
-        image = replace(image, pixels=_without_nan(picture))
+        image = image._replace(pixels=_without_nan(picture))
     counts = _counts(raw)
     inside = counts if area.region is None else _counts(_part(raw, area))
     if not inside[1:].any():

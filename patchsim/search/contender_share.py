@@ -7,7 +7,6 @@ and of flat images that is every block: the exact map alone takes less then, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from patchsim.engines import Problem
 from patchsim.engines.common import lowrank
@@ -45,7 +44,7 @@ def with_shares(
     if not window_sample.is_possible(scene):
         return problems()
     pairs = zip(kernels, problems(), strict=True)
-    return [replace(one, open_share=_share(scene, kernel, one, options)) for kernel, one in pairs]
+    return [one._replace(open_share=_share(scene, kernel, one, options)) for kernel, one in pairs]
 
 
 def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> float:

@@ -266,7 +266,7 @@ def _jobs(
                 origin=jobs.origin(scene, one.kernel, options),
                 plan=plans[i],
                 visible=visible
-                and replace(visible, levels=plane.without_first(visible.levels, down, across)),
+                and visible._replace(levels=plane.without_first(visible.levels, down, across)),
                 common=common[i],
             )
         )

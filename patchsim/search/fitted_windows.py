@@ -119,7 +119,7 @@ def _fit(
         reach = poses.scales.step or pose.scale * 2 / math.hypot(*posed.size)
         if abs(pose.scale - size.scale) > (reach if poses.scales.is_range else 0.0):
             return None
-        pose = replace(pose, scale=size.scale)
+        pose = pose._replace(scale=size.scale)
     start = posed.start(peak.y, peak.x, job.size, pose)
     scales = Range(start.pose.scale, start.pose.scale)
     if size is None and poses.scales.is_range:
@@ -147,6 +147,6 @@ def _at_listed_angle(
     for angle in angles:
         apart = abs(fitted.pose.angle - angle) % 360
         if 0 < min(apart, 360 - apart) <= near:
-            turned = replace(fitted, pose=replace(fitted.pose, angle=angle))
+            turned = replace(fitted, pose=fitted.pose._replace(angle=angle))
             tried.append(refine(turned, angles=Range(angle, angle)))
     return max(tried, key=lambda one: one.score)

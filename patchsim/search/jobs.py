@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,8 +36,7 @@ MANY = 1000  # the cost of more kernels or poses is announced
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A kernel in one pose, the pixels it is searched in, and its plan.
 
     Attributes
@@ -152,7 +150,7 @@ def problem(
     if options.metric == "sad" and lowrank.products_needed(described) is not None:
         fewest = lowrank.FEWEST_PRODUCTS
         products = lowrank.range_of(kernel, described).products if counts_products else fewest
-        described = replace(described, products=products)
+        described = described._replace(products=products)
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)
@@ -235,7 +233,7 @@ def can_fit_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
     _, degrees = spacing(kernel, poses.scales.largest)
     turns = poses.angles.spaced(degrees)
     sizes = [*(Pose(scale) for scale in scales), *poses.stretched]
-    return any(can_fit(area, kernel, replace(size, angle=turn)) for size in sizes for turn in turns)
+    return any(can_fit(area, kernel, size._replace(angle=turn)) for size in sizes for turn in turns)
 
 
 def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
@@ -243,7 +241,7 @@ def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
     sizes = [*(Pose(scale) for scale in poses.scales.values[:1]), *poses.stretched]
     _, degrees = spacing(kernel, min(size.scale for size in sizes))
     turns = poses.angles.spaced(degrees)
-    turned = (replace(size, angle=angle) for size in sizes for angle in turns)
+    turned = (size._replace(angle=angle) for size in sizes for angle in turns)
     return min(turned, key=lambda pose: math.prod(pose.box(kernel)))
 
 

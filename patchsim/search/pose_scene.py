@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -159,12 +158,12 @@ class PoseScene:
         """
         angles, pose = self._poses.angles, fitted.pose
         if pose.flip == "v" and "h" in self._poses.flips and angles.has_value(pose.angle + 180):
-            pose = replace(pose, flip="h", angle=pose.angle + 180)  # the same, and named so
+            pose = pose._replace(flip="h", angle=pose.angle + 180)  # the same, and named so
         angle, flip = angles.rounded(pose.angle), pose.flip
         if self.stretch is None:
             pose = Pose(self._poses.scales.rounded(pose.scale), angle, flip)
         else:
-            pose = replace(self._variant.pose, angle=angle, flip=flip)
+            pose = self._variant.pose._replace(angle=angle, flip=flip)
         # From the centre of the trimmed kernel to that of the whole one.
         right, down = self._off_centre(pose)
         x, y = (

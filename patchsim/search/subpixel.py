@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -69,8 +68,8 @@ def cell(problem: Problem) -> Problem:
         )
     ]
     image = (sides[0], sides[1], problem.image[2])
-    return replace(
-        problem, image=image, stride=(1, 1), device="cpu", map_wanted=False, kernel_count=1
+    return problem._replace(
+        image=image, stride=(1, 1), device="cpu", map_wanted=False, kernel_count=1
     )
 
 
@@ -101,7 +100,7 @@ def _best_of_cell(
         )
     )
     excerpt = image[top:bottom, left:right]
-    around = replace(cell(problem), image=excerpt.shape)
+    around = cell(problem)._replace(image=excerpt.shape)
     made = planner.make(
         around, engine="auto", device=problem.device, memory=chosen.memory, resident=chosen.resident
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -214,7 +213,7 @@ def test_problems_that_it_does_not_take():
         {"metric": "ssd"}, {"stride": (1, 2)}, {"dtype": "float64"}, {"weight_sum": 5},
         {"image": (4000, 4000, 1)},
     ):  # fmt: skip
-        assert pruned.finder(kernel, replace(fits, **change), FOREVER, image) is None
+        assert pruned.finder(kernel, fits._replace(**change), FOREVER, image) is None
 
 
 @pytest.mark.parametrize("engine", ["auto", "simd", "pruned"])

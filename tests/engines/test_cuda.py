@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +155,7 @@ def test_floats_past_float32(rng):
     spans = [6e38, 1e27]
     assert_agree(
         [
-            (*c[:3], replace(c[3], data_range=span), *c[4:])
+            (*c[:3], c[3]._replace(data_range=span), *c[4:])
             for c, span in zip(cases, spans, strict=True)
         ]
     )
@@ -195,9 +194,9 @@ def test_whole_searches_find_what_the_cpu_finds(tmp_path):
 
 def test_what_it_cannot_do_is_refused(monkeypatch):
     image = np.zeros((9, 9, 1), np.uint8)
-    problem = replace(problem_of(image, image[:3, :3]), device="cuda:0")
+    problem = problem_of(image, image[:3, :3])._replace(device="cuda:0")
     assert cuda.refuse(problem) is None
-    assert cuda.refuse(replace(problem, metric="ssd")) is None
+    assert cuda.refuse(problem._replace(metric="ssd")) is None
     for change, why in [
         ({"device": "cpu"}, "it runs on NVIDIA cards"), ({"metric": "ncc"}, "not ncc"),
         ({"device": "mps:0"}, "it runs on NVIDIA cards"),
@@ -206,7 +205,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
         ({"dtype": "uint16", "max_weight": 2, "weight_sum": 9}, "32 bits"),
         ({"opaque_level": 1, "metric": "ssd"}, "visible"),
     ]:  # fmt: skip
-        assert why in cuda.refuse(replace(problem, **change))
+        assert why in cuda.refuse(problem._replace(**change))
     monkeypatch.setenv("CC", "")
     monkeypatch.setattr(launch.shutil, "which", lambda _name: None)
     assert "neither gcc nor clang" in cuda.refuse(problem)
@@ -225,11 +224,11 @@ def test_what_is_compiled_is_not_compiled_again(monkeypatch):
     first = cuda.start_up(problem)
     assert 0 < first < unfold.seconds(problem)
     # Others are compiled, and timed, where that is little of the search.
-    long = replace(problem, image=(300_000, 300_000, 3))
+    long = problem._replace(image=(300_000, 300_000, 3))
     assert cuda.start_up(long) == len(cuda_config.Kind("uint32", False, 0).configs(128)) * first
     launch.compiled.add(cuda_config.Kind("uint32", False, 0))
     assert cuda.start_up(problem) == cuda.start_up(long) == 0
-    assert cuda.start_up(replace(problem, dtype="float32")) == first
+    assert cuda.start_up(problem._replace(dtype="float32")) == first
 
 
 def test_rows_are_repeated_as_often_as_the_kernel_reads_them():

@@ -8,7 +8,6 @@ import time
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,18 +203,18 @@ def test_without_a_tolerance_sad_is_refused_and_the_reason_names_it():
     image = np.zeros((40, 40, 3), np.uint8)
     work = problem(image, image[:9, :9], "sad")
     assert fft.refuse(work) == "its sad may be off by 0.006, more than the tolerance 0"
-    narrow = replace(work, data_range=51.0, tolerance=0.02)
+    narrow = work._replace(data_range=51.0, tolerance=0.02)
     assert fft.refuse(narrow) == "its sad may be off by 0.030, more than the tolerance 0.02"
-    masked = replace(work, dtype="float32", data_range=1.0, tolerance=0.02, weight_sum=81)
+    masked = work._replace(dtype="float32", data_range=1.0, tolerance=0.02, weight_sum=81)
     assert fft.refuse(masked) == "its sad of float32 takes no masks"
-    tiny = replace(work, dtype="float32", data_range=1e-35, tolerance=0.02)
+    tiny = work._replace(dtype="float32", data_range=1e-35, tolerance=0.02)
     assert fft.refuse(tiny) is not None
-    assert fft.refuse(replace(work, tolerance=0.02)) is None
-    assert fft.refuse(replace(work, tolerance=0.02, exact=True))
-    assert fft.refuse(replace(work, tolerance=0.02, dtype="float64"))
-    assert fft.refuse(replace(work, tolerance=0.02, dtype="uint16", opaque_level=255))
-    assert fft.refuse(replace(work, tolerance=0.02, dtype="float32", weight_sum=9))
-    assert fft.refuse(replace(work, tolerance=0.02, data_range=50.0))
+    assert fft.refuse(work._replace(tolerance=0.02)) is None
+    assert fft.refuse(work._replace(tolerance=0.02, exact=True))
+    assert fft.refuse(work._replace(tolerance=0.02, dtype="float64"))
+    assert fft.refuse(work._replace(tolerance=0.02, dtype="uint16", opaque_level=255))
+    assert fft.refuse(work._replace(tolerance=0.02, dtype="float32", weight_sum=9))
+    assert fft.refuse(work._replace(tolerance=0.02, data_range=50.0))
     with pytest.raises(InputError, match="more than the tolerance 0"):
         match(image, image[:9, :9], engine="fft")
 
@@ -428,7 +427,7 @@ def test_the_spectra_of_a_kernel_are_kept_of_the_last_sizes_alone(rng):
 def test_floats_far_from_0_lie_within_their_stated_error(metric, offset, rng):
     image = rng.random((30, 40, 1)) + offset
     kernel = image[5:10, 5:12].copy()
-    work = replace(problem(image, kernel, metric), data_range=1.0)
+    work = problem(image, kernel, metric)._replace(data_range=1.0)
     bounds = fft.prepare(kernel, work)(image)
     score = metrics.exact(image, kernel, metric, 1.0)
     truth = np.array([[score(y, x) for x in range(34)] for y in range(26)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ def device(request):
 
 
 def bounds(image, kernel, metric, device, stride=(1, 1), **options):
-    work = replace(problem(image, kernel, metric, stride, **options), device=device)
+    work = problem(image, kernel, metric, stride, **options)._replace(device=device)
     assert fft.refuse(work) is None
     image.flags.writeable = False  # torch takes no such arrays, and none of its own may change it
     found = fft.prepare(kernel, work)(image)
@@ -96,7 +95,7 @@ def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng)
             "max_weight": 3,
             "has_channel_weights": weights.ndim == 3,
         }
-    work = replace(problem(image, kernel, metric, stride, **options), device=device)
+    work = problem(image, kernel, metric, stride, **options)._replace(device=device)
     if seen:
         levels = rng.integers(0, 4, (17, 21), np.uint8)
         levels[:, 14:] = 0
@@ -121,7 +120,7 @@ def test_weights_and_what_is_visible(metric, dtype, weighing, seen, device, rng)
     assert hits(found, exact).all()
     np.testing.assert_allclose(exact, truth, rtol=0, atol=1e-12)
     if dtype in metrics.INTEGER_RANGE and metric != "sad":
-        to_the_last_digit = scored(replace(work, exact=True))
+        to_the_last_digit = scored(work._replace(exact=True))
         assert np.max(to_the_last_digit.error) == 0
         np.testing.assert_array_equal(to_the_last_digit.map, exact)
     doubtful = np.broadcast_to(found.error == 2, truth.shape)
@@ -181,7 +180,7 @@ def test_kernels_that_share_a_tile(metric, dtype, exact, device, rng):
     exact = exact and metric != "sad"
     options = {"tolerance": 0.02 if metric == "sad" else 0.0, "exact": exact, "kernel_count": 4}
     problems = [
-        replace(problem(image, kernel, metric, (2, 1), **options), device=device)
+        problem(image, kernel, metric, (2, 1), **options)._replace(device=device)
         for kernel in kernels
     ]
     shared, before = Shared(image, image.shape[:2]), image.copy()
@@ -203,7 +202,7 @@ def test_the_image_is_uploaded_once_for_all_kernels(device, rng, monkeypatch):
     from_numpy = torch.from_numpy
     image = values(rng, "uint8", 40, 50, 3)
     kernels = [values(rng, "uint8", 8, 9, 3) for _ in range(3)]
-    work = replace(problem(image, kernels[0], "zncc", kernel_count=3), device=device)
+    work = problem(image, kernels[0], "zncc", kernel_count=3)._replace(device=device)
     scores = fft.prepare_together(list(map(Kernel, kernels)), [work] * 3)
     monkeypatch.setattr(torch, "from_numpy", lambda a: uploaded.append(a.nbytes) or from_numpy(a))
     shared = Shared(image, image.shape[:2])
@@ -255,7 +254,7 @@ def test_a_tile_takes_as_much_memory_as_planned(metric, dtype, mask, size, devic
             "max_weight": 3,
             "has_channel_weights": weights.ndim == 3,
         }
-    work = replace(problem(image, kernel, metric, **options), device=device)
+    work = problem(image, kernel, metric, **options)._replace(device=device)
     with Peak() as taken:
         fft.prepare(kernel, work, weights)(image)
     planned = fft.working_bytes(work, *work.map_shape) + Bounds.estimate_bytes(*work.map_shape)
@@ -282,7 +281,7 @@ def test_blocks_on_an_accelerator_are_larger_and_transform_less():
         )
         lengths, transformed = {}, {}
         for name in ("cpu", "cuda:0"):
-            step = fft.best_tile(replace(work, device=name))
+            step = fft.best_tile(work._replace(device=name))
             lengths[name] = [overlap_save.transform_length(cells + side - 1) for cells in step]
             count = math.prod(
                 -(-total // cells) for total, cells in zip(work.map_shape, step, strict=True)
@@ -301,9 +300,9 @@ def test_seconds_on_an_accelerator_are_those_of_what_is_moved_at_the_least(metri
     bus = (8000 * 9000 * 3 + 2 * 8 * math.prod(work.map_shape)) / 2e10
     transforms = 8000 * 9000 * 3 * 8 * 6 / 2.4e12
     assert bus + transforms < fft.seconds(work) < 10 * (bus + transforms)
-    shared = fft.seconds(replace(work, kernel_count=50))
+    shared = fft.seconds(work._replace(kernel_count=50))
     assert bus / 4 < shared < fft.seconds(work)
-    large = replace(work, image=(16_000, 18_000, 3))
+    large = work._replace(image=(16_000, 18_000, 3))
     assert fft.seconds(large) == pytest.approx(4 * fft.seconds(work), rel=0.2)
 
 

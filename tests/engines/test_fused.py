@@ -6,7 +6,6 @@ import itertools
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
@@ -77,8 +76,7 @@ def noise_beside_a_photograph(masked):
 @pytest.mark.usefixtures("variant")
 def test_sad_within_a_tolerance(masked, tolerance, stride):
     image, kernel, weights, truth = noise_beside_a_photograph(masked)
-    work = replace(
-        problem(image, kernel, "sad", stride, tolerance=tolerance),
+    work = problem(image, kernel, "sad", stride, tolerance=tolerance)._replace(
         weight_sum=None if weights is None else int(weights.sum()),
         max_weight=1 if weights is None else int(weights.max()),
     )
@@ -94,7 +92,7 @@ def test_sad_of_large_kernels_within_a_tolerance(side):
     kernel = image[9 : side + 9, 17 : side + 17, ::-1].copy()
     work = problem(image, kernel, "sad", tolerance=0.02)
     assert fused.can_take(work)
-    truth = simd.prepare(kernel, replace(work, tolerance=0.0))(image)
+    truth = simd.prepare(kernel, work._replace(tolerance=0.0))(image)
     assert np.all(np.asarray(truth.error) == 0)
     check(fft.prepare(kernel, work)(image), truth.map, error=0.02)
 
@@ -209,7 +207,7 @@ def test_kernels_of_one_size_score_as_each_alone(
 
     scores = _correlation.scores
     monkeypatch.setattr(_correlation, "scores", watched)
-    together = [replace(work, kernel_count=11, same_size=9) for work in works]
+    together = [work._replace(kernel_count=11, same_size=9) for work in works]
     # Eight of one size, the one of another, and two that are left of the first; or one by one, as
     # those of `sad` that differ in their ranges.
     one_by_one = [1] * 11
@@ -532,7 +530,7 @@ def check_together(image, kernels, monkeypatch):
     cut_like(monkeypatch, (1, 1), (256, 256), 1)
     works = [problem(image, one, "ncc") for one in kernels]
     alone = [fft.prepare(*pair)(image) for pair in zip(kernels, works, strict=True)]
-    together = [replace(work, kernel_count=2, same_size=2) for work in works]
+    together = [work._replace(kernel_count=2, same_size=2) for work in works]
     prepared = fft.prepare_together([Kernel(one) for one in kernels], together)
     shared = Shared(image, image.shape[:2])
     for one, score, work in zip(alone, prepared, works, strict=True):
@@ -874,7 +872,7 @@ def test_any_size_stride_and_type(data, seed):
 def test_floats_far_from_1(scale, metric, rng):
     image = (rng.random((70, 300, 2)) * scale).astype(np.float32)
     kernel = image[11:40, 120:160].copy()
-    work = replace(problem(image, kernel, metric), data_range=scale)
+    work = problem(image, kernel, metric)._replace(data_range=scale)
     score = metrics.exact(image, kernel, metric, scale)
     for engine in (fft, simd):
         bounds = engine.prepare(kernel, work)(image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -222,7 +221,7 @@ def test_a_look_that_ends_early_tells_of_the_window_with_the_lowest_bound(dtype,
     image, kernel = (values.astype(dtype) * step for values in (image, kernel))
     span = 255 * float(step)
     search = pruned.search(
-        image, kernel, replace(problem(image, kernel, metric), dtype=dtype, data_range=span)
+        image, kernel, problem(image, kernel, metric)._replace(dtype=dtype, data_range=span)
     )
     whole = Tile(0, 0, 55, 55)
     bounds = np.ones((55, 55), np.uint16)
@@ -632,7 +631,7 @@ def test_wide_noise_is_left_to_the_direct_search(metric, dtype, rng):
 def test_wide_windows_are_evaluated_one_by_one_without_a_direct_search(metric, dtype, rng):
     image = (rng.random((90, 100, 1)) * 60000).astype(dtype)
     kernel = (rng.random((20, 20, 1)) * 60000).astype(dtype)
-    fits = replace(problem(image, kernel, metric), dtype=dtype, data_range=65535.0)
+    fits = problem(image, kernel, metric)._replace(dtype=dtype, data_range=65535.0)
     alone = pruned_windows.PrunedWindows(pruned.search(image, kernel, fits), None, 1)
     alone.put(*alone.bound(Tile(0, 0, 71, 81)))
     alone.ready()
@@ -750,7 +749,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
         {"dtype": "float16"}, {"device": "cuda:0"}, {"metric": "zncc"}, {"exact": True},
         {"map_wanted": True}, {"data_range": 1e15}, {"weight_sum": 5, "full_cells": 0},
     ):  # fmt: skip
-        assert pruned.refuse(replace(fits, **change))
+        assert pruned.refuse(fits._replace(**change))
     monkeypatch.setattr(compiled, "extension", lambda: None)
     assert "was not built" in pruned.refuse(fits)
 
@@ -759,7 +758,7 @@ def test_the_largest_difference_of_a_score():
     fits = problem(np.zeros((9, 9, 3)), np.zeros((5, 7, 3)))
     for metric in ("sad", "ssd"):
         image = np.zeros((9, 9, 3), np.uint8)
-        search = pruned.Search(image, image[:5, :7], replace(fits, metric=metric))
+        search = pruned.Search(image, image[:5, :7], fits._replace(metric=metric))
         for difference in (*range(300), 105 * 255):
             assert search.scale.largest_difference(search.scale.score(difference)) == difference
         assert search.scale.largest_difference(1.1) == -1

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -307,14 +306,14 @@ def test_what_it_cannot_do_is_refused():
     problem = Problem((9, 9, 1), (3, 3, 1), "uint8", (1, 1), "sad", 255, "cpu", 1)
     assert simd.refuse(problem) is None
     for change in ({"dtype": "float16"}, {"device": "cuda:0"}):
-        assert simd.refuse(replace(problem, **change))
-    products = replace(problem, metric="ssd")
+        assert simd.refuse(problem._replace(**change))
+    products = problem._replace(metric="ssd")
     for change in (
         {"dtype": "float64"}, {"device": "cuda:0"}, {"exact": True}, {"stride": (1, 2)},
         {"weight_sum": 5}, {"opaque_level": 255}, {"kernel": (200, 200, 3)},
     ):  # fmt: skip
-        assert simd.refuse(replace(products, **change))
-    assert simd.refuse(replace(products, kernel=(257, 9, 1), dtype="float32"))
+        assert simd.refuse(products._replace(**change))
+    assert simd.refuse(products._replace(kernel=(257, 9, 1), dtype="float32"))
 
 
 def test_a_search_on_the_cpu_imports_no_torch(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -163,8 +162,8 @@ def test_which_devices_have_float64(monkeypatch):
     assert not devices.has_float64("xpu:0,xpu:1")
     problem = Problem((9, 9, 1), (3, 3, 1), "float32", (1, 1), "sad", 1, "xpu:1", 2)
     assert "float64, which xpu:1 does not have" in unfold.refuse(problem)
-    assert "64 bits, which xpu:1 does not have" in fft.refuse(replace(problem, metric="ssd"))
-    assert unfold.refuse(replace(problem, dtype="uint8", data_range=255)) is None
+    assert "64 bits, which xpu:1 does not have" in fft.refuse(problem._replace(metric="ssd"))
+    assert unfold.refuse(problem._replace(dtype="uint8", data_range=255)) is None
 
 
 def test_the_memory_that_a_device_has_free(monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import threading
-from dataclasses import replace
 
 import numpy as np
 import oracle
@@ -554,7 +553,7 @@ def test_a_card_is_fed_by_two_threads(monkeypatch):
     on_cpu = planner.make(problem, engine="auto", device="cpu", memory=1 << 34, resident=0)
     assert on_cpu.parallel == 16
     small = planner.make(
-        replace(problem, image=(300, 300, 3)),
+        problem._replace(image=(300, 300, 3)),
         engine="auto",
         device="auto",
         memory=1 << 34,

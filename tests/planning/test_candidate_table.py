@@ -51,7 +51,7 @@ def test_each_engine_has_a_row(plan):
 
 def test_a_faster_engine_without_memory_says_so(plan):
     faster = [
-        replace(one, work=plan.chosen.work / 10, start_up=0.0, refusal=None)
+        one._replace(work=plan.chosen.work / 10, start_up=0.0, refusal=None)
         if one.engine == "unfold"
         else one
         for one in plan.candidates

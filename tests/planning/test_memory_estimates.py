@@ -202,7 +202,7 @@ def test_tiles_that_are_read_are_counted_whole_and_their_scores_in_parts(dtype, 
     image = values(rng, dtype, 5000, 900, 1)
     kernel = image[20:52, 30:62].copy()
     asked = problem(image, kernel, "sad")
-    asked = replace(asked, reading=Reading("as copies", image.itemsize))
+    asked = asked._replace(reading=Reading("as copies", image.itemsize))
     plan = planner.make(asked, engine="simd", device="cpu", memory=1 << 30, resident=0)
     scorers = runner.prepare_together([plan], [Kernel(kernel)])
 

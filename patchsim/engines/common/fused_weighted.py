@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ def refusal(problem: Problem) -> str | None:
         return f"it takes {extension.MOST_WEIGHTED_CHANNELS} channels"
     is_slow = problem.metric == "zncc" and problem.dtype not in INTEGER_RANGE
     # Parts of the image that are all visible have to be taken, too.
-    if _cut(replace(problem, opaque_level=None))[1] > (
+    if _cut(problem._replace(opaque_level=None))[1] > (
         _MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS
     ):
         return "its transforms are too short for the kernel"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +117,7 @@ def everywhere(problem: Problem) -> Problem:
     """Return the problem for an image that is visible everywhere."""
     if problem.opaque_level is None:
         return problem
-    return replace(problem, opaque_level=None, min_visible_weight=0)
+    return problem._replace(opaque_level=None, min_visible_weight=0)
 
 
 def _scores(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class WideFinder:
         self._taps = kernel.size
         self._windows = Tile(0, 0, *problem.map_shape)
         self._search = search.on(image[:0], self._copy, 0.0)
-        bytes_alike = replace(problem, dtype="uint8", data_range=255.0)
+        bytes_alike = problem._replace(dtype="uint8", data_range=255.0)
         # Windows that bounds leave are compared as bytes first, then as values.
         self._finder = BestFinder(taps, bytes_alike, seconds, 1 + self._search.rows_for_one)
         self.working_bytes = (

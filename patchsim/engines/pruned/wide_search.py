@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +73,7 @@ class WideSearch:
         self._bytes: Search = Search(
             self.copied.pixels,
             pixels,
-            replace(problem, dtype="uint8", data_range=255.0),
+            problem._replace(dtype="uint8", data_range=255.0),
             weights,
             beside._bytes if beside else None,
         )
