@@ -19,7 +19,6 @@ from patchsim.errors import FOUND, INPUT_ERROR, NOT_FOUND, InputError, MachineEr
 
 if TYPE_CHECKING:
     from patchsim.planning.planner import Plan
-    from patchsim.scanning.journal import Journal
     from patchsim.scanning.records import ScanResult
     from patchsim.scanning.requests import Request
     from patchsim.scanning.scanner import Scanner
@@ -56,10 +55,12 @@ def command(flags: ScanFlags) -> int:
     _check(flags, form)
     imports.limit_libraries()
     with imports.quickly():  # after the flags: what a search needs takes a while
+        from patchsim.pictures import piped
         from patchsim.scanning.scanner import Scanner
 
     progress = Progress(is_shown=watcher.is_watched(quiet=flags.quiet))
     observer = _Watcher(progress, quiet=flags.quiet, explain=flags.explain)
+    piped.tell_to(observer.notice)
     with _opened_list(flags) as descriptor, clusters.opened(flags.cluster, observer) as cluster:
         scanner = Scanner(
             flags.kernel,
@@ -254,13 +255,9 @@ def _resumed(
                 failed=journal.failed,
                 count=journal.kept,
             )
-        _tell_journal(flags, journal)
+        if not flags.quiet:
+            console.say(f"{printable(flags.resume)}: {journal.describe()}")
     return code
-
-
-def _tell_journal(flags: ScanFlags, journal: Journal) -> None:
-    if not flags.quiet and flags.resume is not None:
-        console.say(f"{printable(flags.resume)}: {journal.describe()}")
 
 
 class _Errors:

@@ -28,11 +28,12 @@ _cancellations = threading.local()  # the event that cancels the work of a threa
 
 
 def cancel_by(event: threading.Event) -> None:
-    """Let `in_order` raise `Cancelled` in the calling thread once an event is set."""
+    """Let `check_cancellation` raise `Cancelled` in the calling thread once an event is set."""
     _cancellations.event = event
 
 
-def _check_cancellation() -> None:
+def check_cancellation() -> None:
+    """Raise `Cancelled` if the work of the calling thread is cancelled."""
     event = getattr(_cancellations, "event", None)
     if event is not None and event.is_set():
         raise Cancelled
@@ -50,7 +51,7 @@ def in_order(
     """
     if parallel == 1:
         for item in todo:
-            _check_cancellation()
+            check_cancellation()
             yield work(item)
         return
     todo = iter(todo)
@@ -63,7 +64,7 @@ def in_order(
     pending: deque[_Pending[_Item, _Result]] = deque()
     try:
         for item in todo:
-            _check_cancellation()
+            check_cancellation()
             pending.append(_Pending(item, pool.submit(item)))
             full = len(pending) == results_held(parallel)
             while full and not pending[0].future.done() and _work_here(work, pending):
@@ -71,7 +72,7 @@ def in_order(
             while pending and (pending[0].future.done() or len(pending) == results_held(parallel)):
                 yield pending.popleft().future.result()
         while pending:
-            _check_cancellation()
+            check_cancellation()
             while not pending[0].future.done() and _work_here(work, pending):
                 pass
             yield pending.popleft().future.result()

@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from io import BytesIO
+from pathlib import Path
 from typing import BinaryIO
 
-from patchsim.errors import InputError
+from patchsim.errors import InputError, MachineError, printable
 from patchsim.machine.memory import format_size
+from patchsim.machine.threads import check_cancellation
 from patchsim.pictures import formats
 
 _BLOCK = 1 << 20  # bytes that are read at a time
+_PAUSE = 0.1  # seconds until a wait looks whether it is cancelled
+_PATIENCE = 5.0  # seconds of a wait that nobody is told of
+
+_tell: Callable[[str], None] | None = None
+
+
+def tell_to(tell: Callable[[str], None]) -> None:
+    """Tell from now on of pipes that are waited for; for a program that owns its process.
+
+    Who reads a picture has no observer.
+    """
+    global _tell
+    _tell = tell
+
+
+def read_named(path: str, memory: int | None) -> BytesIO:
+    """Read a pipe that has a name as `read_whole` does, until the work of this thread is cancelled.
+
+    Opening the pipe waits for a process that writes, and nothing but the end of this process ends
+    that wait: another thread has it.
+    """
+    future: Future[BytesIO] = Future()
+
+    def read() -> None:
+        try:
+            with Path(path).open("rb") as pipe:
+                future.set_result(read_whole(pipe, printable(path), memory))
+        except BaseException as error:  # raised again where the content is taken
+            future.set_exception(error)
+
+    thread = threading.Thread(target=read, name="patchsim_pipe", daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise MachineError("the system gives no thread; close other programs") from error
+    end = time.monotonic() + _PATIENCE
+    while thread.is_alive():
+        thread.join(_PAUSE)
+        check_cancellation()
+        if _tell is not None and time.monotonic() > end and thread.is_alive():
+            end = math.inf
+            _tell(f"{printable(path)} is a pipe whose end has not come yet; waiting for it")
+    return future.result()
 
 
 def read_whole(pipe: BinaryIO, name: str, memory: int | None) -> BytesIO:

@@ -26,10 +26,13 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
     if label == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("the picture '-' is read from standard input; pipe one in")
-        yield _read_pipe(sys.stdin.buffer, label, memory)
+        yield _not_empty(piped.read_whole(sys.stdin.buffer, _where(label), memory), label)
         return
     if remote.is_url(label) and not atomic.is_there(Path(label)):
         yield remote.read(label, memory)
+        return
+    if stat.S_ISFIFO(Path(label).stat().st_mode):
+        yield _not_empty(piped.read_named(label, memory), label)
         return
     with Path(label).open("rb") as file:
         status = os.fstat(file.fileno())
@@ -37,14 +40,13 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
             if status.st_size == 0:
                 raise InputError(f"{printable(label)} is empty (0 bytes); {AGAIN}")
             yield file
-        elif stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
-            yield _read_pipe(file, label, memory)
+        elif stat.S_ISSOCK(status.st_mode):  # of /dev/fd; a socket with a name cannot be opened
+            yield _not_empty(piped.read_whole(file, _where(label), memory), label)
         else:
             raise InputError(f"{printable(label)} is neither a file nor a pipe; give a picture")
 
 
-def _read_pipe(pipe: BinaryIO, label: str, memory: int | None) -> BytesIO:
-    content = piped.read_whole(pipe, _where(label), memory)
+def _not_empty(content: BytesIO, label: str) -> BytesIO:
     if not content.getbuffer().nbytes:
         advice = "pipe a picture in" if label == "-" else AGAIN
         raise InputError(f"{_where(label)} is empty (0 bytes); {advice}")

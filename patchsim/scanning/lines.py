@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from patchsim.errors import printable
-from patchsim.scanning import requests
+from patchsim.scanning import listing, requests
 from patchsim.scanning.requests import Request
 
 _CHUNK = 1 << 16
@@ -35,11 +36,22 @@ def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
             name = printable(text)
             yield Request(name, fault=f"{name} {fault}")
         elif by_null and text:
-            yield requests.of_path(text)
+            yield _without_wait(requests.of_path(text))
         elif not by_null and text.strip():
             request = requests.of_line(text.removesuffix("\r"))  # of a list from Windows
             if request is not None:
-                yield request
+                yield _without_wait(request)
+
+
+def _without_wait(request: Request) -> Request:
+    """Return a request; each is answered, so that a pipe to pass over is one with a fault.
+
+    `find` lists all that is called so.
+    """
+    if request.fault is not None or not listing.is_passed_over(request.name):
+        return request
+    fault = f"{printable(request.name)} is no regular file, for which a list is not held up"
+    return replace(request, source=None, fault=f"{fault}; give it alone to read it")
 
 
 def _fault(text: str, *, is_whole: bool, by_null: bool) -> str | None:

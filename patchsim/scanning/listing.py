@@ -117,9 +117,17 @@ def _of_word(word: str, left: _Left, *, are_many: bool) -> Iterator[Request]:
 def _named(word: str, left: _Left, *, are_many: bool) -> Iterator[Request]:
     """Return the request of a path, unless it is one of many that a pattern would leave out."""
     request = iter([requests.of_path(word)])
-    # A pipe that is called otherwise may be one that the shell made for the output of a command.
-    may_wait = Path(word).suffix.lower() not in SUFFIXES and _is_special(word)
-    return _without(left, request) if are_many and not may_wait else request
+    is_left_to_user = _is_special(word) and not is_passed_over(word)
+    return _without(left, request) if are_many and not is_left_to_user else request
+
+
+def is_passed_over(path: str) -> bool:
+    """Return whether a path, one of many, is a pipe, a socket or a device for no reading.
+
+    A pipe that is not called like a picture may be one that the shell made for the output of a
+    command.
+    """
+    return Path(path).suffix.lower() in SUFFIXES and _is_special(path)
 
 
 def _without(left: _Left, pictures: Iterator[Request]) -> Iterator[Request]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import struct
 import threading
 import warnings
@@ -17,6 +18,8 @@ from PIL import ExifTags, Image
 
 from patchsim import InputError
 from patchsim.errors import printable
+from patchsim.machine.threads import Cancelled, cancel_by
+from patchsim.pictures import piped
 from patchsim.pictures.reader import open_picture
 
 
@@ -254,6 +257,30 @@ def test_a_named_pipe_is_read(tmp_path, color, save):
     writer.start()
     np.testing.assert_array_equal(opened(tmp_path / "pipe").pixels, color)
     writer.join()
+
+
+def test_a_pipe_without_a_writer_is_told_of_and_its_wait_can_be_cancelled(tmp_path, monkeypatch):
+    monkeypatch.setattr(piped, "_PATIENCE", 0)
+    os.mkfifo(tmp_path / "pipe.png")
+    told, ended, cancelled = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event()
+    monkeypatch.setattr(piped, "_tell", told.put)
+
+    def read():
+        cancel_by(cancelled)
+        with pytest.raises(Cancelled):
+            opened(tmp_path / "pipe.png")
+        ended.put(True)
+
+    threading.Thread(target=read, daemon=True).start()
+    assert told.get(timeout=20).endswith(
+        "pipe.png is a pipe whose end has not come yet; waiting for it"
+    )
+    assert ended.empty()
+    cancelled.set()
+    assert ended.get(timeout=20)
+    assert told.empty()
+    # A writer and none: the thread that opens the pipe ends with the test.
+    (tmp_path / "pipe.png").write_bytes(b"")
 
 
 def test_pixel_limit(color, save):

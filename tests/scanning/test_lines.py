@@ -49,6 +49,21 @@ def test_the_first_line_of_a_file_of_resume_asks_nothing():
     assert (found.source, found.fault) == ("a.png", None)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_that_is_called_like_a_picture_does_not_hold_up_a_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("a.png")
+    os.mkfifo("63")  # as of a shell's `<(command)`
+    for data, by_null in (
+        (b'a.png\n{"image": "a.png"}\n63\n', False),
+        (b"a.png\0a.png\0" + b"63", True),
+    ):
+        *passed, wanted = read(data, by_null=by_null)
+        assert [(one.name, one.source) for one in passed] == [("a.png", None)] * 2
+        assert all("give it alone to read it" in one.fault for one in passed)
+        assert (wanted.source, wanted.fault) == ("63", None)
+
+
 def test_names_that_are_no_utf8():
     (found,) = read(b"\xff.png\n")
     assert os.fsencode(found.source) == b"\xff.png"
