@@ -19,15 +19,17 @@ import numpy as np
 from patchsim.numerics.array_api import Array, cast, namespace, synchronized
 from patchsim.numerics.precision import DOUBLE, SINGLE
 
-# A sum of products is off by at most this, times the norms of the tile's pixels and the kernel:
-# four times the largest of noise, photographs and edges against kernels of 1x1 to 200x200 in
-# transforms of 256 to 1024 (4.3 units of 2**-24). An estimate, not a bound.
-_ROUNDING = {SINGLE: 2.0**-20, DOUBLE: 2.0**-49}
+# A sum of products is off by at most this, times the norms of the tile's pixels and the kernel.
+# Each transform is off by a share of its values' norm, and by Cauchy and Schwarz no sum is off by
+# more than the shares of all three together: what the kernel's shape is does not matter. Shares are
+# largest of pictures of one value, all of which lies in one frequency, in transforms whose lengths
+# are powers of 5 and 3: 8.6 units of 2**-24 for 15625x15625. With kernels as large as the picture
+# that was 16 units in all; 4 at the most for noise, photographs, lines, points and thin kernels.
+_ROUNDING = {SINGLE: 2.0**-19, DOUBLE: 2.0**-48}
 
-# And times this by torch. Its transforms on the CPU (MKL) were off by 5.6 such units at the most,
-# in transforms of 256 to 4096; those of cuFFT and oneMKL, of the same order by what they say, were
-# not measured.
-_ELSEWHERE = 4.0
+# And times this by torch. Its transforms on the CPU (MKL) were off by 14 such units at the most;
+# those of cuFFT and oneMKL, of the same order by what they say, were not measured.
+_ELSEWHERE = 2.0
 
 # Longer transforms leave the processor's cache: each value of blocks of this side takes twice the
 # time that it takes in small ones. Shorter steps do not pay, nor do longer blocks unless the kernel

@@ -379,6 +379,28 @@ def test_threads_share_the_transforms_of_a_kernel_and_its_errors():
             assert isinstance(future.exception(timeout=20), MemoryError)
 
 
+PICTURES = {
+    # Found among ten million values: each stage of the transforms rounds it the same way.
+    "one value": lambda _rng: np.full((1875, 1250), 1.1204078197479248),
+    "rows": lambda rng: np.where(rng.random((256, 1)) < 0.1, 155, rng.random((1, 243)) < 0.02),
+    "a point": lambda _rng: np.where(np.arange(256 * 243).reshape(256, 243) == 5000, 1e6, 1.0),
+}
+
+
+@pytest.mark.parametrize("size", [(1, 100), (100, 1), (3, 200), (1875, 1250)])
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("is_tensor", [False, True])
+def test_products_are_off_by_less_than_two_thirds_of_what_is_stated(picture, size, is_tensor, rng):
+    image = PICTURES[picture](rng).astype(np.float32)
+    kernel = image[: size[0], : size[1]].copy()
+    singles = [tensor(each, "cpu") if is_tensor else each for each in (image, kernel)]
+    found = overlap_save.Products(singles[1:]).over(singles[:1])
+    truth = overlap_save.Products([kernel.astype(np.float64)]).over([image.astype(np.float64)])
+    norms = overlap_save.norm_of(image.astype(float)) * overlap_save.norm_of(kernel.astype(float))
+    off = np.abs(to_numpy(found) - truth).max()
+    assert off <= overlap_save.rounding(np.dtype(np.float32)) * norms / 1.5
+
+
 def test_what_failed_is_tried_again_and_holds_nothing():
     class Pixels:
         pass

@@ -136,7 +136,7 @@ TRANSFORMED = [
         for dtype in DTYPES
     ),
     *(
-        Search("fft", metric, "float64", side, tolerance=2e-5, is_stark=True)
+        Search("fft", metric, "float64", side, tolerance=4e-5, is_stark=True)
         for metric in CORRELATED
         for side in (8, 32)
     ),
@@ -178,7 +178,7 @@ TOGETHER = [
         for opaque in (0, 255)
     ),
     *(
-        Search("fft", metric, "float64", 8, tolerance=2e-5, is_stark=True)
+        Search("fft", metric, "float64", 8, tolerance=4e-5, is_stark=True)
         for metric in ("ncc", "zncc")
     ),
 ]
