@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim import choices
 from patchsim.errors import InputError, printable
+from patchsim.geometry.polygons import Corners
 from patchsim.output.report_parts import Match
 
 DEFAULT = ("number",)
@@ -95,15 +96,17 @@ class Places:
             ):
                 self._lines[self._cells(side)] = True
 
-    def place(self, frame: Box, beside: Box, width: int, height: int) -> tuple[int, int] | None:
+    def place(
+        self, frame: Box, corners: Corners | None, width: int, height: int
+    ) -> tuple[int, int] | None:
         """Take the best place of a label; None if each would hide other labels.
 
         Parameters
         ----------
         frame : Box
             The box of the match, one of the frames.
-        beside : Box
-            The box at whose sides the label may stand.
+        corners : sequence of (x, y), optional
+            Those of a match that is turned, beside which the label stands.
         width, height : int
             The size of the label in pixels.
 
@@ -114,7 +117,7 @@ class Places:
         """
         best: tuple[float, Box] | None = None
         self._boxes[self._cells(frame)] -= 1  # a label may stand in its own box
-        for x, y in self._candidates(beside, width, height):
+        for x, y in self._candidates(frame, corners, width, height):
             box = x, y, x + width, y + height
             cells = self._cells(box)
             if self._labels[cells].any():
@@ -131,15 +134,29 @@ class Places:
         self._labels[self._cells(best[1])] = True
         return best[1][:2]
 
-    def _candidates(self, frame: Box, width: int, height: int) -> Iterator[tuple[int, int]]:
+    def _candidates(
+        self, frame: Box, corners: Corners | None, width: int, height: int
+    ) -> Iterator[tuple[int, int]]:
         """List places that lie in the picture: above, below, beside and last in the box."""
         left, top, right, bottom = frame
-        places = [
-            (left, top - height), (left, bottom), (right - width, top - height),
-            (right - width, bottom), (right, top), (left - width, top),
-            (right, bottom - height), (left - width, bottom - height), (left, top),
-            (right - width, top), (left, bottom - height), (right - width, bottom - height),
-        ]  # fmt: skip
+        if corners is None:
+            places = [
+                (left, top - height), (left, bottom), (right - width, top - height),
+                (right - width, bottom), (right, top), (left - width, top),
+                (right, bottom - height), (left - width, bottom - height), (left, top),
+                (right - width, top), (left, bottom - height), (right - width, bottom - height),
+            ]  # fmt: skip
+        else:
+            highest, leftmost = (min(corners, key=lambda one: one[i]) for i in (1, 0))
+            lowest, rightmost = (max(corners, key=lambda one: one[i]) for i in (1, 0))
+            middle = (left + right - width) // 2, (top + bottom - height) // 2
+            places = [
+                (round(highest[0]) - width // 2, top - height),
+                (round(lowest[0]) - width // 2, bottom),
+                (right, round(rightmost[1]) - height // 2),
+                (left - width, round(leftmost[1]) - height // 2),
+                middle,
+            ]
         for x, y in places:
             # Above and below a label may move along the border; it moves into no other place.
             inside = min(max(0, x), max(0, self._size[0] - width))

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from patchsim.geometry.polygons import Corners, bounds
 from patchsim.output import labels, picture_file, rgb
 from patchsim.output.contract import Finished
 from patchsim.output.report_parts import Match
@@ -78,7 +79,7 @@ def drawn(
     # The first match is drawn last, on top of the others.
     for match in reversed(matches):
         if match.corners is not None and not _is_upright(match):
-            _draw_frame(canvas, match.corners, line)
+            _draw_frame(canvas, match.corners, line, picture.height)
         else:
             _draw_box(canvas, match, line, picture.size)
     for plate in plates:
@@ -112,9 +113,9 @@ def _plates(
     for number, text in texts.items():
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
         width, height = round(right - left) + 4 * line, round(bottom - top) + 4 * line
-        frame = frames[number - 1]
-        beside = _labelled(matches[number - 1], frame, width)
-        corner = places.place(frame, beside, width, height)
+        frame, match = frames[number - 1], matches[number - 1]
+        turned = None if _is_upright(match) else match.corners
+        corner = places.place(frame, turned, width, height)
         if corner is not None:
             x, y = corner
             plates.append(_Plate(text, font, (x, y, x + width, y + height)))
@@ -130,14 +131,6 @@ def _outer(match: Match, line: int) -> labels.Box:
         match.x + match.width + frame,
         match.y + match.height + frame,
     )
-
-
-def _labelled(match: Match, frame: labels.Box, width: int) -> labels.Box:
-    """Return the box beside which a label stands: above and below the corners of a turned frame."""
-    if match.corners is None or _is_upright(match):
-        return frame
-    middle = round(min(match.corners, key=lambda corner: corner[1])[0])
-    return middle - width // 2, frame[1], middle + width - width // 2, frame[3]
 
 
 def _draw_box(canvas: ImageDraw.ImageDraw, match: Match, line: int, size: tuple[int, int]) -> None:
@@ -160,29 +153,47 @@ def _is_upright(match: Match) -> bool:
     return match.angle % 90 == 0
 
 
-def _draw_frame(
-    canvas: ImageDraw.ImageDraw, corners: Sequence[tuple[float, float]], line: int
-) -> None:
-    """Draw a bright line on a dark one around a match that is turned, outside its sides."""
-    around = [(round(x), round(y)) for x, y in _outset(corners, 1.5 * line)]
-    around += around[:2]
-    for width, color in ((3 * line, "black"), (line, "yellow")):
-        canvas.line(around, fill=color, width=width, joint="curve")
+def _draw_frame(canvas: ImageDraw.ImageDraw, corners: Corners, line: int, height: int) -> None:
+    """Draw a bright ring between two dark ones around a match that is turned.
 
-
-def _outset(corners: Sequence[tuple[float, float]], by: float) -> list[tuple[float, float]]:
-    """Move a rectangle's sides outwards; return its corners as Pillow has places.
-
-    Pixels are at whole numbers there, whose centres lie at halves in `corners`.
+    A ring has the pixels whose centres lie in it, to a fraction of a pixel, which lines of Pillow
+    between whole pixels do not have.
     """
-    moved = []
+    spans = [_spans(corners, outset, height) for outset in (0, line, 2 * line, 3 * line)]
+    for inner, outer, color in zip(spans, spans[1:], ("black", "yellow", "black"), strict=False):
+        for row, (start, end) in outer.items():
+            left, right = inner.get(row, (end, end))
+            for first, last in ((start, left - 1), (right, end - 1)):
+                if first <= last:
+                    canvas.rectangle((first, row, last, row), fill=color)
+
+
+def _spans(corners: Corners, outset: float, height: int) -> dict[int, tuple[int, int]]:
+    """Return the first column and the end in each row of a rectangle with sides moved outwards."""
+    middle = np.mean(corners, axis=0)
+    _, top, _, bottom = bounds(corners)
+    reach = 2 * outset  # of a corner, whose two sides are moved
+    rows = np.arange(max(0, math.floor(top - reach)), min(height, math.ceil(bottom + reach)))
+    left, right = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
     for i, (x, y) in enumerate(corners):
-        for end_x, end_y in (corners[i - 1], corners[(i + 1) % len(corners)]):
-            length = math.dist((end_x, end_y), corners[i])
-            x -= by * (end_x - corners[i][0]) / length
-            y -= by * (end_y - corners[i][1]) / length
-        moved.append((x - 0.5, y - 0.5))
-    return moved
+        before_x, before_y = corners[i - 1]
+        length = math.dist((x, y), (before_x, before_y))
+        across, down = (y - before_y) / length, (before_x - x) / length  # points out or in
+        if across * (x - middle[0]) + down * (y - middle[1]) < 0:
+            across, down = -across, -down
+        across = across or 1e-12  # of a side that is level but for the rounding of its corners
+        limit = (across * x + down * y + outset - down * (rows + 0.5)) / across
+        if across > 0:
+            right = np.minimum(right, limit)
+        else:
+            left = np.maximum(left, limit)
+    # The centres of pixels lie at halves.
+    first, end = np.ceil(left - 0.5).astype(int), np.ceil(right - 0.5).astype(int)
+    return {
+        row: (start, stop)
+        for row, start, stop in zip(rows.tolist(), first.tolist(), end.tolist(), strict=True)
+        if start < stop
+    }
 
 
 def _draw_label(canvas: ImageDraw.ImageDraw, plate: _Plate, line: int) -> None:
