@@ -42,6 +42,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
             # Pillow warns of broken metadata, which do not matter for a search.
             warnings.filterwarnings("ignore", module="PIL")
             code = app(words, standalone_mode=False, prog_name="patchsim")
+            if callable(code):  # a command that `flags.takes` made
+                code = code()
         if sys.stdout is not None:
             sys.stdout.flush()
         return int(code or 0)

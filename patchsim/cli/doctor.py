@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from patchsim.cli import console, streams
-from patchsim.diagnosis import diagnosis
 from patchsim.errors import FAULT, FOUND
 from patchsim.machine.memory import format_size
 
@@ -40,6 +39,9 @@ def command(
       patchsim doctor
       patchsim doctor --json | jq -r '.engines[] | select(.reason == null).name'
     """
+    # The help of all commands imports this module, and no facts.
+    from patchsim.diagnosis import diagnosis
+
     facts = diagnosis()
     streams.print_lines([json_module.dumps(facts)] if json else _lines(facts))
     for problem in facts["problems"]:

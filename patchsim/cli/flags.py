@@ -4,11 +4,12 @@ The modules `*_flags` beside it have the flags with their help. Typer gets every
 that messages about values are patchsim's own and repeat them.
 """
 
-from __future__ import annotations
+# Annotations are values here: as text, each of the flags would be compiled once more.
 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -30,8 +31,12 @@ _Flags = TypeVar("_Flags")
 
 def takes(
     table: type[_Flags], *, without: Sequence[str] = ()
-) -> Callable[[Callable[[_Flags], int]], Callable[..., int]]:
+) -> Callable[[Callable[[_Flags], int]], Callable[..., Callable[[], int]]]:
     """Make a command of Typer from a function that takes a table of flags.
+
+    The command returns what is to be run then, outside the calls of Typer: Python keeps the frames
+    of open calls in pieces of 16 KiB, and below so many calls imports take and free one again and
+    again.
 
     Parameters
     ----------
@@ -52,9 +57,9 @@ def takes(
         if field.name not in without
     ]
 
-    def decorate(function: Callable[[_Flags], int]) -> Callable[..., int]:
-        def command(**typed: Any) -> int:
-            return function(table(**typed))
+    def decorate(function: Callable[[_Flags], int]) -> Callable[..., Callable[[], int]]:
+        def command(**typed: Any) -> Callable[[], int]:
+            return partial(function, table(**typed))
 
         command.__doc__ = function.__doc__
         # Typer asks for it, which typeshed does not say of functions.

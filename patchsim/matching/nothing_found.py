@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from patchsim.errors import printable, titled
-from patchsim.matches.closest import Closest, closest
 from patchsim.matches.pose_selection import PoseSelection
 from patchsim.matches.selection import Selection
 from patchsim.matching import assemble
@@ -34,6 +33,8 @@ def best_below(
             return None
         pose = assemble.fitted_match(max(findings.candidates, key=lambda c: c.score), None, scene)
         return BestBelow(pose.kernel, pose.x, pose.y, pose.score, None, pose.inverted)
+    from patchsim.matches.closest import Closest, closest
+
     jobs = [one.job for one in findings.scored]
     if options.threshold == AUTO:
         peaks = [one.best_below for one in selections if isinstance(one, Selection)]

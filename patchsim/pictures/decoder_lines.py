@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"\d+")
 # libtiff's lines begin with its function, or the name of the file; libpng's, and those of
 # imagecodecs about PNG, with the library; OpenEXR's with the name of the stream. One of libtiff's
 # warnings has a second line.
-_DECODER = re.compile(
+_DECODER = (  # most processes compile none
     rb"(_?TIFF\w+|(Fax[34]|LZW|ZIP|PackBits|O?JPEG|LZMA|ZSTD|LERC|WebP|LogL|SGILog|PixarLog|NeXT"
     rb"|Thunder|DumpMode|Predictor|HorizontalPositioning|CCITT|InitCCITT|ChopUp|TryChopUp"
     rb"|allocChoppedUp|EvaluateIFD|DoubleTo|BuildMap|gtStrip|gtTile|jpeg_Create)\w*|MissingRequired"
@@ -94,7 +94,7 @@ def _sort(sink: BinaryIO, lines: list[str]) -> None:
     sink.seek(0)
     left = _MOST_BYTES
     while line := sink.readline(_MOST_BYTES):
-        if not _DECODER.match(line):
+        if not re.match(_DECODER, line):
             # A closed stderr must not change how the search ends.
             with contextlib.suppress(OSError), open(_STDERR, "wb", closefd=False) as stderr:
                 stderr.write(line)

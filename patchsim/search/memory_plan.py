@@ -18,7 +18,7 @@ from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.reduced_map import MOST_SIDE
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
-from patchsim.search import jobs, subpixel
+from patchsim.search import jobs
 from patchsim.search.unkept_maps import UnkeptMaps
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Room(NamedTuple):
         held = jobs.holding(self.scene, sizes, self.outputs, largest)
         held += sum(kernel.nbytes for kernel in self.kernels) if self.options.poses else 0
         if self.options.subpixel:
+            from patchsim.search import subpixel
+
             held += max(largest_bytes(subpixel.cell(problem)) for problem in problems)
         return held
 

@@ -206,17 +206,12 @@ def _axes(length: int, count: int, stride: int, is_square: bool, folds: int = 1)
                 axes.append(_Axis(parts, side, windows, -(-count // windows)))
     if not axes:  # too long for any
         axes = [_Axis(built.MOST_PARTS, max(sides), 1, count)]
-    return [
-        one
-        for one in axes
-        if not any(
-            other != one
-            and other.tiles <= one.tiles
-            and other.parts <= one.parts
-            and other.side <= one.side
-            for other in axes
-        )
-    ]
+    best: list[_Axis] = []
+    for one in sorted(axes, key=lambda axis: (axis.tiles, axis.parts, axis.side)):
+        # One that is better in everything came before.
+        if not any(other.parts <= one.parts and other.side <= one.side for other in best):
+            best.append(one)
+    return best
 
 
 @lru_cache(maxsize=256)

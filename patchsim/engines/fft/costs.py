@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
 from patchsim.engines.common import lowrank, visibility
 from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds
-from patchsim.engines.fft import passes, sad_lowrank, scores, weighted
+from patchsim.engines.fft import passes
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import devices
@@ -58,7 +59,7 @@ def seconds(problem: Problem) -> float:
     planes, more, scale = _planes_transformed(problem), 1, 1
     if _is_weighted(problem) and problem.metric != "sad":
         # In float64, and the window's sums by transforms, too.
-        more, scale = weighted.transforms(problem) + 1, 2
+        more, scale = _weighted_transforms(problem) + 1, 2
     if problem.kernel_count > 1:
         # Those of the pixels are shared; the kernel's own are one more tile's.
         per_plane = 1 / problem.kernel_count + 1 / tile_count + _PRODUCT_SHARE
@@ -80,7 +81,7 @@ def _seconds_elsewhere(problem: Problem) -> float:
     # Transforms of the pixels, which kernels share; of the kernel, once; and those back.
     forward, backward = planes * (tile_count * share + 1), tile_count
     if _is_weighted(problem) and problem.metric != "sad":
-        backward += tile_count * weighted.transforms(problem)
+        backward += tile_count * _weighted_transforms(problem)
     passes = values * (forward + backward) * _TRANSFORM_PASSES
     passes += tile_count * values * planes * _PRODUCT_PASSES
     passes += share * pixels * (channels * _PLANE_PASSES + summed * _SUM_PASSES)
@@ -107,6 +108,19 @@ def _planes_summed(problem: Problem) -> int:
         return 1
     channels = problem.kernel[2]
     return 1 + channels if problem.dtype in INTEGER_RANGE else 3 * channels
+
+
+def _weighted_transforms(problem: Problem) -> int:
+    """Those of `weighted` for a tile, there and back, beside those of image and kernel."""
+    weighing = problem.kernel[2] if problem.has_channel_weights else 1
+    count = 2 * weighing + 2
+    if problem.metric == "zncc":
+        count += 2 * problem.kernel[2]
+    if problem.opaque_level is not None:
+        count += 2
+        if problem.metric == "zncc":
+            count += 2 * problem.kernel[2]
+    return count
 
 
 def _is_weighted(problem: Problem) -> bool:
@@ -184,24 +198,35 @@ def _working_bytes_in_c(in_c: passes.Pass, problem: Problem, rows: int, cols: in
     )
 
 
+class _Way(Protocol):
+    """A module with a way to score a tile by transforms in NumPy or on a device."""
+
+    def peak_bytes(self, sizes: TileSizes, /) -> int: ...
+
+    def kept_bytes(self, sizes: TileSizes, /) -> int: ...
+
+    def kernel_bytes(self, sizes: TileSizes, /) -> int: ...
+
+
+def _way(problem: Problem) -> _Way:
+    """Return what the pass in C does not take; few searches need these modules."""
+    from patchsim.engines.fft import sad_lowrank, scores, weighted
+
+    if problem.metric == "sad":
+        return sad_lowrank
+    return weighted if _is_weighted(problem) else scores
+
+
 def _peak_bytes(sizes: TileSizes) -> int:
     """Return the peak bytes of scoring a tile, beside the kernels' own."""
-    if sizes.problem.metric == "sad":
-        return sad_lowrank.peak_bytes(sizes)
-    if _is_weighted(sizes.problem):
-        return weighted.peak_bytes(sizes)
-    return scores.peak_bytes(sizes)
+    return _way(sizes.problem).peak_bytes(sizes)
 
 
 def _kept_bytes(sizes: TileSizes) -> int:
     """Return the bytes that kernels share of a tile."""
     if passes.of(sizes.problem):
         return 0
-    if sizes.problem.metric == "sad":
-        return sad_lowrank.kept_bytes(sizes)
-    if _is_weighted(sizes.problem):
-        return weighted.kept_bytes(sizes)
-    return scores.kept_bytes(sizes)
+    return _way(sizes.problem).kept_bytes(sizes)
 
 
 def _kernel_bytes(sizes: TileSizes) -> int:
@@ -209,11 +234,7 @@ def _kernel_bytes(sizes: TileSizes) -> int:
     problem = sizes.problem
     if in_c := passes.of(problem):
         return in_c.kernel_bytes(problem)
-    if problem.metric == "sad":
-        return sad_lowrank.kernel_bytes(sizes)
-    if _is_weighted(problem):
-        return weighted.kernel_bytes(sizes)
-    return scores.kernel_bytes(sizes)
+    return _way(problem).kernel_bytes(sizes)
 
 
 def _device_bytes(sizes: TileSizes) -> int:

@@ -65,19 +65,6 @@ def prepare(kernel: Kernel, problem: Problem, constants: NDArray[Any]) -> Shared
     return score
 
 
-def transforms(problem: Problem) -> int:
-    """Forward and backward, of a tile, beside those of the products of image and kernel."""
-    weighing = problem.kernel[2] if problem.has_channel_weights else 1
-    count = 2 * weighing + 2
-    if problem.metric == "zncc":
-        count += 2 * problem.kernel[2]
-    if problem.opaque_level is not None:
-        count += 2
-        if problem.metric == "zncc":
-            count += 2 * problem.kernel[2]
-    return count
-
-
 def planes_of_kernel(problem: Problem) -> int:
     """How many a kernel has transforms of: its weights, their products with it and its squares."""
     channels = problem.kernel[2]
