@@ -1,8 +1,9 @@
-"""The report of an array like the one before, if its best match alone is asked for."""
+"""The report of an array like the one before, if its best few matches alone are asked for."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from patchsim.planning.planner import Plan
     from patchsim.search.jobs import Job
 
+_MOST = 32  # matches that are found one by one in the whole map
+
 
 class BestAlone(NamedTuple):
     """The values that the reports of arrays of one kind have in common.
@@ -26,24 +29,29 @@ class BestAlone(NamedTuple):
     Attributes
     ----------
     of_report, of_match : dict
-        The values of a report's attributes, and those of its match.
+        The values of a report's attributes, and those of a match.
     origin : (y, x)
         The place in the image that the whole kernel has in the first window.
     keeps_map : bool
         Put the map into the report.
+    top : int
+        The number of matches.
+    has_margins : bool
+        Tell how far they are ahead of the next place.
     """
 
     of_report: dict[str, Any]
     of_match: dict[str, Any]
     origin: tuple[int, int]
     keeps_map: bool
+    top: int
+    has_margins: bool
 
     @classmethod
     def of(cls, report: Report, job: Job, options: Options, *, keeps_map: bool) -> BestAlone | None:
         """Return what a report has in common with the next ones.
 
-        None if their matches depend on more than the best window: other matches, a margin or a
-        threshold.
+        None if their matches depend on more than the best few windows, as by a threshold.
 
         Parameters
         ----------
@@ -53,12 +61,19 @@ class BestAlone(NamedTuple):
         options : Options
         keeps_map : bool
         """
-        if options.top != 1 or options.threshold is not None or report.margin or not report:
+        if options.top is None or options.threshold is not None or not report:
+            return None
+        if options.top > _MOST or (options.top > 1 and options.sort != "score"):
             return None
         of_report = {one.name: getattr(report, one.name) for one in fields(report)}
         of_report |= {"matches": (), "maps": (), "display": None}  # which hold the image
         of_match = {one.name: getattr(report[0], one.name) for one in fields(report[0])}
-        return cls(of_report, of_match, job.origin, keeps_map)
+        return cls(of_report, of_match, job.origin, keeps_map, options.top, report.margin)
+
+    @property
+    def place_count(self) -> int:
+        """The number of places that are to be found: one more than matches for their margins."""
+        return self.top + self.has_margins
 
     def with_plan(self, plan: Plan) -> BestAlone:
         """Return the same for reports of a search by another plan."""
@@ -66,7 +81,7 @@ class BestAlone(NamedTuple):
 
     def report(
         self,
-        best: tuple[int, int, float],
+        places: Sequence[tuple[int, int, float]],
         error: float | NDArray[np.floating],
         score_map: NDArray[np.floating] | None,
         image: Source,
@@ -76,8 +91,8 @@ class BestAlone(NamedTuple):
 
         Parameters
         ----------
-        best : (y, x, score)
-            Its best window.
+        places : sequence of (y, x, score)
+            Its best windows that do not overlap, `place_count` of them.
         error : float
             The largest error of a score.
         score_map : float array [rows, cols] or None
@@ -87,8 +102,20 @@ class BestAlone(NamedTuple):
             When the search began, in seconds of `time.perf_counter`.
         """
         assert isinstance(error, float), "it is that of a map of one tile, or of a store"
-        y, x, score = best
-        top, left = self.origin
+        down, across = self.origin
+        next_score = places[self.top][2] if self.has_margins else None
+        matches = tuple(
+            Match(
+                **{
+                    **self.of_match,
+                    "x": x + across,
+                    "y": y + down,
+                    "score": score,
+                    "margin": None if next_score is None else score - next_score,
+                }
+            )
+            for y, x, score in places[: self.top]
+        )
         (kernel,) = self.of_report["kernels"]
         if kernel.tolerance != error:
             kernel = replace(kernel, tolerance=error)
@@ -97,7 +124,7 @@ class BestAlone(NamedTuple):
             assert score_map is not None, "it was asked for"
             maps = (score_map.astype(np.float32, copy=False),)
         changed = {
-            "matches": (Match(**{**self.of_match, "x": x + left, "y": y + top, "score": score}),),
+            "matches": matches,
             "kernels": (kernel,),
             "maps": maps,
             "display": ImageDisplay(image),

@@ -24,7 +24,7 @@ from patchsim.output.targets import Outputs
 from patchsim.pictures import arrays
 from patchsim.pictures.reader import Picture
 from patchsim.planning import candidates
-from patchsim.ranking.best_window import best_window
+from patchsim.ranking.best_window import best_places, best_window
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.scene import advice, flatness, value_range
 from patchsim.scene.build import Scene
@@ -90,7 +90,7 @@ class Repeated(NamedTuple):
         What finds the best window without a map, if that is all that is asked for, and reports it.
     exact : ExactKernel
     alone : BestAlone or None
-        Reports the best window, if no other place matters.
+        Reports the best few windows, if no other place matters.
     can_have_offset : bool
         The kernel varies so little that it depends on an image whether both are compared less an
         offset.
@@ -221,19 +221,20 @@ class Repeated(NamedTuple):
             soonest, alone = self.soonest
             best = soonest.best_of(picture.pixels)
             if best is not None:
-                return alone.report(best, 0.0, None, image, started)
+                return alone.report([best], 0.0, None, image, started)
         bounds = None if self.scorer is None else self.scorer(picture.pixels)
         if self.alone is not None and bounds is not None:
-            stride = self.job.plan.problem.stride
-            best = best_window(bounds, self.exact.on(picture.pixels), stride)
-            if best is not None:
-                return self.alone.report(best, bounds.error, bounds.map, image, started)
+            places = self._places(picture.pixels, bounds, self.alone.place_count)
+            if places is not None:
+                return self.alone.report(places, bounds.error, bounds.map, image, started)
+            if bounds.blocks is None:  # which a store takes
+                bounds = None
         windows = self._windows(picture.pixels, bounds)
-        if self.alone is not None:
+        if self.alone is not None and self.alone.place_count == 1:
             best = windows.best(-math.inf)
             self._tell_of(windows, started)
             if best is not None:
-                return self.alone.report(best, windows.error, windows.map, image, started)
+                return self.alone.report([best], windows.error, windows.map, image, started)
         findings = Found([Scored(self.job, windows)])
         margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
         selections = select_matches.select(findings, options, scene, margin=margin)
@@ -259,6 +260,19 @@ class Repeated(NamedTuple):
             display=ImageDisplay(image),
             started=started,
         )
+
+    def _places(
+        self, pixels: Pixels, bounds: Bounds, count: int
+    ) -> Sequence[tuple[int, int, float]] | None:
+        """Return the best windows of a map that do not overlap, or None if a store has to tell."""
+        problem, exact = self.job.plan.problem, self.exact.on(pixels)
+        if count == 1:
+            best = best_window(bounds, exact, problem.stride)
+            return best and [best]
+        if bounds.map.size > _MOST_AT_ONCE:
+            return None
+        size, overlap = problem.match_size, self.options.overlap
+        return best_places(bounds, exact, size, problem.stride, overlap=overlap, count=count)
 
     def _tell_of(self, searched: Windows, started: float) -> None:
         """Tell of a search by bounds, if that is the plan's, how it was done."""

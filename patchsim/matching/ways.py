@@ -114,7 +114,7 @@ def soonest(
     That may be another engine than the plan's: its time for one picture has a part that a finder
     does not take.
     """
-    if alone is None or alone.keeps_map:
+    if alone is None or alone.place_count > 1 or alone.keeps_map:
         return None
     for candidate in plan.candidates:
         engine, problem = engines.load(candidate.engine), candidate.problem

@@ -1,4 +1,4 @@
-"""The best window of a whole map, where one block alone can hold it."""
+"""The best window of a whole map, where one block alone can hold it, and the best few windows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines import Bounds
 from patchsim.geometry.blocks import BLOCK
+from patchsim.geometry.overlaps import overlapping
 from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ROUNDING, TOGETHER
 
@@ -111,3 +112,63 @@ def best_window(
     if not float(upper_bounds.max()) + ROUNDING < best[2]:
         return None
     return best[0] * stride[0], best[1] * stride[1], best[2]
+
+
+def best_places(
+    bounds: Bounds,
+    exact: Exact,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    *,
+    overlap: float,
+    count: int,
+) -> list[tuple[int, int, float]] | None:
+    """Return y, x and the exact scores of the best windows of a map, whose cells become exact.
+
+    They are those that `nms.BestFirst` finds, in a fraction of its time if the map is small.
+
+    Parameters
+    ----------
+    bounds : Bounds
+        Those of the whole map, with one error; no window is hidden.
+    exact, stride
+        As for `best_window`.
+    kernel : (height, width)
+        The size of a match.
+    overlap : float
+        Two of the windows have at most this intersection over union.
+    count : int
+
+    Returns
+    -------
+    list of (y, x, score), or None
+        Best first. None if a store has to tell: there are fewer, or many could be the next.
+    """
+    error, scores, left = bounds.error, bounds.map, bounds.map.copy()
+    assert isinstance(error, float), "it is that of one tile"
+    cells: list[tuple[int, int]] = []
+    for _ in range(count):
+        cell = divmod(int(left.argmax()), left.shape[1])
+        largest = float(left[cell])
+        if not largest > -math.inf:  # nothing is left, or a score is missing
+            return None
+        if error:
+            numbers = contenders(left, largest, error)
+            if not numbers:
+                return None
+            if len(numbers) > 1:
+                row, col, _ = best_contender(scores, numbers, exact, (0, 0), stride)
+                cell = row, col
+        cells.append(cell)
+        y, x = cell[0] * stride[0], cell[1] * stride[1]
+        left[cell] = -math.inf
+        for index, is_over in overlapping(left.shape, kernel, stride, (y, x, *kernel), overlap):
+            left[index][is_over] = -math.inf
+    rows, cols = np.array(cells).T
+    ys, xs = rows * stride[0], cols * stride[1]
+    if error:  # of a window that had rivals for the second time, which takes no further call
+        values = exact(ys, xs)
+        scores[rows, cols] = values
+    else:
+        values = scores[rows, cols]
+    return list(zip(ys.tolist(), xs.tolist(), values.tolist(), strict=True))

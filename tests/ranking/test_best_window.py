@@ -1,4 +1,4 @@
-"""The best window of a whole map beside the largest of all exact scores."""
+"""The best window of a whole map beside the largest of all scores, the best few beside a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 from patchsim.engines import BlockBounds, Bounds
 from patchsim.geometry.blocks import reduce_blocks
 from patchsim.geometry.tiles import Tile
-from patchsim.ranking.best_window import best_window
+from patchsim.matches.nms import resolve
+from patchsim.ranking.best_window import best_places, best_window
+from patchsim.ranking.score_map import ScoreMap
 
 SHAPE, STRIDE = (150, 201), (2, 3)
 
@@ -65,3 +67,47 @@ def test_a_missing_score_is_no_best():
     true[3, 8], scores = 0.75, true.copy()
     scores[70, 5] = np.nan
     assert found(true, scores, np.zeros((3, 4), np.float32))[0] is None
+
+
+@pytest.mark.parametrize("overlap", [0, 0.3, 0.9, 1])
+@pytest.mark.parametrize("error", [0.0, 1e-6, 1e-3])
+def test_the_best_places_are_those_of_a_store(error, overlap):
+    rng = np.random.default_rng(7)
+    kernel, told = (9, 14), 0
+    for _ in range(30):
+        # Rounded scores are equal in many places, and others closer than the error.
+        digits = rng.choice([2, 4, 9])
+        true = np.round(0.9 * rng.random(SHAPE) ** rng.choice([1, 40]), digits)
+        scores = true if error == 0 else (true + error * rng.uniform(-0.9, 0.9, SHAPE))
+        scores = scores if error == 0 else scores.astype(np.float32)
+
+        def exact(y, x, true=true):
+            return true[y // STRIDE[0], x // STRIDE[1]]
+
+        bounds, count = Bounds(scores.copy(), error + 1e-7 * (error > 0)), int(rng.integers(2, 9))
+        places = best_places(bounds, exact, kernel, STRIDE, overlap=overlap, count=count)
+        if places is None:
+            continue
+        told += 1
+        store = ScoreMap(SHAPE, kernel, STRIDE, exact)
+        store.put(Tile(0, 0, *SHAPE), Bounds(scores, bounds.error))
+        peaks = resolve([store], [(0, 0)], top=count, threshold=None, overlap=overlap)
+        assert places == [(peak.y, peak.x, peak.score) for peak in peaks]
+        for y, x, score in places:
+            assert bounds.map[y // STRIDE[0], x // STRIDE[1]] == bounds.map.dtype.type(score)
+    assert told > 5
+
+
+def test_fewer_places_than_were_asked_for_are_left_to_a_store():
+    true = np.full(SHAPE, 0.25)
+    size = 2 * SHAPE[0], 3 * SHAPE[1]  # each window overlaps all others
+    assert best_places(Bounds(true), None, size, STRIDE, overlap=0, count=2) is None
+    assert best_places(Bounds(true), None, size, STRIDE, overlap=0, count=1) == [(0, 0, 0.25)]
+
+
+def test_a_missing_score_is_no_best_place():
+    true = np.full(SHAPE, 0.25)
+    true[70, 5] = np.nan
+    for error in (0.0, 1e-3):
+        found = best_places(Bounds(true, error), None, (9, 9), STRIDE, overlap=0, count=1)
+        assert found is None
