@@ -27,6 +27,7 @@ from patchsim.registration.listed_angles import climbed
 from patchsim.registration.looked_poses import grid_of
 from patchsim.registration.loops import Aim
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Plane, Planes
+from patchsim.registration.seen_shares import seen_shares, slack_of
 from patchsim.registration.turned_back import turned_within
 
 Floats = NDArray[np.float64]
@@ -156,6 +157,8 @@ class Descent:
     full : float
         The data range, in units of the planes.
     threads : int
+    least_seen : float
+        The least visible share of a pose that is followed.
     """
 
     planes: Planes
@@ -164,6 +167,7 @@ class Descent:
     metric: str
     full: float
     threads: int
+    least_seen: float
 
     def to_full_size(self, octave: tuple[int, float, float]) -> Floats:
         """Return the best poses [n, 4] of an octave at full size, in pixels of level 0."""
@@ -209,9 +213,13 @@ class Descent:
         if not self.limits.rivals:
             keep &= scores >= bar
         poses, scores = poses[keep], scores[keep]
+        seen = seen_shares(self.planes[k + halvings], kernel, poses)
+        is_seen = seen >= self.least_seen - slack_of(kernel, poses)
+        poses, scores = poses[is_seen], scores[is_seen]
         best = thinned(poses, scores, kernel, self.limits.overlap, of_a_place)
         poses, scores = poses[best], scores[best]
-        chosen = followed(poses, scores, kernel, self.limits, bar, top - k, self._few(octave, k))
+        reaches, rivals = scores >= bar, self._few(octave, k)
+        chosen = followed(poses, scores, kernel, self.limits, reaches, top - k, rivals)
         poses, scores = poses[chosen], scores[chosen]
         if k == last and self.limits.rivals:  # whose steps may have ended early
             to_the_end = replace(aim, least=-math.inf, around=0)
@@ -284,15 +292,17 @@ class Descent:
             most=most,
             band_bytes=limits.band_bytes,
         )
-        bar = -math.inf
-        if limits.threshold is not None:
-            bar = limits.first_bar(
-                top, self.kernels.contrast(top), sees_all=plane.visible is None,
-                is_dense=grid.near > 1,
-            )  # fmt: skip
-        for lower in (bar, bar - RIVALS_LOSS, 0.0) if rivals else (bar,):
+        bar = limits.bar(top, self.kernels.contrast(top))
+        bars = partial(limits.first_bars, bar, is_dense=grid.near > 1)
+        high, low = bars(np.array([1.0, 1.0 if plane.visible is None else 0.0])).tolist()
+        lower_bars = dict.fromkeys((low, min(low, high - RIVALS_LOSS), 0.0)) if rivals else (low,)
+        for lower in lower_bars:
             poses, scores = look(bar=lower)
-            yield poses[followed(poses, scores, kernel, limits, bar, 0, rivals)]
+            seen = seen_shares(plane, kernel, poses)
+            is_seen = seen >= self.least_seen - slack_of(kernel, poses)
+            reaches = (scores >= bars(seen))[is_seen]
+            poses, scores = poses[is_seen], scores[is_seen]
+            yield poses[followed(poses, scores, kernel, limits, reaches, 0, rivals)]
 
     def _aim(
         self, kernel: KernelPlane, scales: tuple[float, float], *, is_first: bool, is_last: bool

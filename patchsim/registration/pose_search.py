@@ -57,6 +57,8 @@ class PoseSearch:
         The data range R.
     visible : Visibility, optional
         The visibility [H, W] of the picture.
+    least_seen : float
+        The least visible share of a pose that is wanted; those with clearly less are not followed.
     bounds : (top, left, bottom, right), optional
         The pixels that posed kernels may cover; by default all. A corner may lie up to a pixel
         outside.
@@ -74,6 +76,7 @@ class PoseSearch:
         data_range: float,
         *,
         visible: Visibility | None = None,
+        least_seen: float = 0.0,
         bounds: tuple[float, float, float, float] | None = None,
         threads: int = 1,
         band_bytes: int = BAND_BYTES,
@@ -81,6 +84,7 @@ class PoseSearch:
     ) -> None:
         self._metric = metric
         self._scoring = Scoring(picture, metric, data_range, visible)
+        self._least_seen = least_seen
         self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
         self._threads = threads
         self._band_bytes, self._prepared = band_bytes, prepared
@@ -133,8 +137,9 @@ class PoseSearch:
     def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
         polish = self._polish(kernel, flip, limits)
         way = descent.Descent(
-            self._planes, polish.kernels, limits, self._metric, self._full, self._threads
-        )
+            self._planes, polish.kernels, limits, self._metric, self._full, self._threads,
+            self._least_seen,
+        )  # fmt: skip
         octaves = list(descent.octaves(polish.kernels, limits))
         fits: list[Fitted] = []
         for number, octave in enumerate(octaves):

@@ -118,6 +118,7 @@ class PoseScene:
                 options.metric,
                 scene.span,
                 visible=padded.visible,
+                least_seen=options.min_visible,
                 threads=options.threads,
                 band_bytes=looks.band_bytes,
                 prepared=looks.prepared,
