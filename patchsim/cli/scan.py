@@ -268,7 +268,8 @@ class _Errors:
         self._are_named = False
 
     def __call__(self, image: str, error: Exception) -> None:
-        text = errors.naming(str(error), image)
+        # On one line: only the first of several would name the picture.
+        text = errors.naming(str(error).replace("\n", " "), image)
         if isinstance(error, InputError) and not self._are_named:
             named = environment.naming(text)
             self._are_named = named != text

@@ -85,8 +85,16 @@ def compute(
     made.write()
     rows = max(job.plan.problem.map_shape[0] for job in search.jobs)
     top, count = _rows(search.jobs, part)
-    observer.wrote(f"{part}: {printable(path)}, {count:,} rows of {rows:,} from row {top:,}")
+    observer.wrote(f"{part}: {printable(path)}, {_described(rows, top, count)}")
     return made
+
+
+def _described(rows: int, top: int, count: int) -> str:
+    """Return which rows of the maps a part has."""
+    if count:
+        return f"{count:,} rows of {rows:,} from row {top:,}"
+    most = grid_shape((rows, 1))[0]
+    return f"no rows: there is work for {most:,} part{'s' * (most != 1)} at most"
 
 
 def _scored(

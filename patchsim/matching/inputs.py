@@ -229,13 +229,22 @@ def count_streams(sources: Sequence[Source | Picture], others: int = 0) -> int:
     return streams
 
 
-def whole_need(error: MemoryNeed, sources: Sequence[Source | None], max_pixels: int) -> InputError:
-    """Return the error of a kernel or mask that does not fit into memory, with the need of all."""
+def whole_need(
+    error: MemoryNeed, image: Source, others: Sequence[Source | None], max_pixels: int
+) -> InputError:
+    """Return the error of a kernel or mask that does not fit into memory, with the need of all.
+
+    An image that can be read by windows needs little, which is known when it is opened.
+    """
+    by_windows = large.is_windowed(image)
+    sources = others if by_windows else [image, *others]
     needed = sum(reader.needed_bytes(one, max_pixels) for one in sources if one is not None)
     if needed <= error.needed:
         return error
+    allowed = f"{'at least ' if by_windows else ''}{format_size(needed)}"
     return InputError(
-        f"{error.finding};\nallow {format_size(needed)} with --memory (memory=) for all pictures"
+        f"{error.finding};\nallow {allowed} with --memory (memory=) for"
+        f" all {'kernels and masks' if by_windows else 'pictures'}"
     )
 
 

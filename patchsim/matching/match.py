@@ -316,7 +316,7 @@ def match(
         matcher = Matcher(kernels, mask=mask, image_mask=image_mask, **options)
     except MemoryNeed as error:
         most = options.get("max_pixels", DEFAULT_MAX_PIXELS)
-        raise inputs.whole_need(error, [image, *kernels, mask, image_mask], most) from error
+        raise inputs.whole_need(error, image, [*kernels, mask, image_mask], most) from error
     return matcher.match(
         image,
         map=map,

@@ -157,15 +157,42 @@ def _has_levels(source: Source) -> bool:
 
 def missing(source: Source) -> str | None:
     """Return what would let a picture that is too large be read by windows, if anything would."""
-    if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
+    start = _start(source)
+    if start is None:
         return None
-    with Path(source).open("rb") as stream:
-        start = stream.read(_START)
     if not start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
         return "save it as a tiled TIFF to have it read by windows"
     from patchsim.pictures import spool
 
     return None if spool.is_available() else f"pip install {spool.PACKAGES} to read it by windows"
+
+
+def is_windowed(source: Source) -> bool:
+    """Return whether a picture is of a kind that is read by windows, unless its layout forbids it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be looked at.
+    """
+    if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
+        return False
+    if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
+        return True
+    start = _start(source) or b""
+    if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+        from patchsim.pictures import spool
+
+        return spool.is_available()
+    return start.startswith((arrays.MAGIC, *tiff_directory.MAGIC))
+
+
+def _start(source: Source) -> bytes | None:
+    """Return the first bytes of a file; None if there is none."""
+    if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
+        return None
+    with streams.naming_errors(os.fspath(source)), Path(source).open("rb") as stream:
+        return stream.read(_START)
 
 
 def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Picture:

@@ -23,6 +23,7 @@ from patchsim.scanning import listing, requests
 from patchsim.scanning.one_picture import Told, search
 from patchsim.scanning.records import ScanResult
 from patchsim.scanning.requests import Request
+from patchsim.scene import empty_area
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
@@ -125,8 +126,10 @@ class Scanner:
                 self._waiting -= 1
 
     def _tell(self, text: str) -> None:
+        # The score of an empty area differs with the type of the picture, and the advice does not.
+        what = "a threshold that is too low" if empty_area.is_reached(text) else text
         with self._telling:
-            if self._is_new(text):
+            if self._is_new(what):
                 self._observer.notice(text)
 
     def _tell_plan(self, plan: Plan, kernels: Sequence[str]) -> None:

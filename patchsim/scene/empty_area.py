@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from patchsim.errors import printable
 
 _NAMED = 2  # kernels that the notice names
+_NOT_EXCEEDED = "does not exceed what an empty area of"
 
 
 def threshold_notices(
@@ -41,8 +42,13 @@ def threshold_notices(
         whose = f"the mean colour of {listed}" + (f" and {more} more" if more > 0 else "")
     highest = max(score for score, _ in reaching)
     yield (
-        f"threshold {threshold:.10g} does not exceed what an empty area of {whose} scores"
+        f"threshold {threshold:.10g} {_NOT_EXCEEDED} {whose} scores"
         f" ({highest:.4g});\n"
         f"give {'' if threshold >= 1 else 'a higher one, '}--threshold auto (threshold='auto')"
         " or --metric zncc (metric='zncc')"
     )
+
+
+def is_reached(message: str) -> bool:
+    """Return whether a message is one of `threshold_notices`."""
+    return _NOT_EXCEEDED in message

@@ -222,6 +222,26 @@ def test_notices_are_told_once(run, save):
     assert err.count("flat.png") == 1
 
 
+@pytest.mark.usefixtures("drawn")
+def test_a_low_threshold_is_told_once_for_pictures_of_several_types(run, save, rng):
+    save("deep.png", rng.integers(0, 65536, (30, 40), dtype=np.uint16))
+    for pictures in (("in", "deep.png"), ("deep.png", "in")):
+        _, _, err = run("scan", *pictures, "-k", "k.png", "--threshold", "0.2")
+        assert err.count("does not exceed what an empty area") == 1
+
+
+@pytest.mark.usefixtures("drawn")
+def test_an_error_of_a_picture_is_a_line_that_names_it(run):
+    content = Path("in/01.png").read_bytes()
+    for name in ("in/torn.png", "in/torn-2.png"):
+        Path(name).write_bytes(content[: len(content) // 2])
+    _, _, err = run("scan", "in", *ASK)
+    lines = err.splitlines()
+    assert ["in/torn-2.png" in line for line in lines] == [True, False]
+    assert ["in/torn.png" in line for line in lines] == [False, True]
+    assert all(line.endswith("; download or save it again") for line in lines)
+
+
 @pytest.mark.parametrize("words", [(), ("--cluster", "local:1")])
 def test_pictures_that_leave_threshold_auto_undecided_are_named(words, run, save, rng):
     """Sizes tell it of small.png before the search, and scores of tiled.png behind it."""

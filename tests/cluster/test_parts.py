@@ -162,6 +162,16 @@ def test_merge_prints_what_match_prints(words, total, run):
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_part_without_rows_tells_how_many_have_some(run):
+    for number, says in (
+        (1, "no rows: there is work for 4 parts at most"),
+        (9, "63 rows of 255 from row 192"),
+    ):
+        _, _, err = run("match", "big.npy", "k.npy", "--part", f"{number}/9")
+        assert err.endswith(f"big.part-{number}-of-9.npz, {says}\n")
+
+
+@pytest.mark.usefixtures("folder")
 def test_what_merge_is_told_wins(run):
     files = computed(run, "big.npy", "k.npy", "--format", "json", "--top", "2", total=2)
     assert run("merge", *files, "--format", "csv")[1].startswith("x,y,width,height,score,")

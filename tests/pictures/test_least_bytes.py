@@ -18,6 +18,7 @@ from PIL import Image
 
 from patchsim import InputError, match
 from patchsim.machine.memory import format_size
+from patchsim.pictures import spool
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, needed_bytes, open_picture
 
 SIDE = 2000
@@ -296,6 +297,7 @@ def test_the_memory_of_decoding_is_known_by_the_header(kind, tmp_path):
 
 def test_the_need_of_all_pictures_is_named_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(spool, "is_available", lambda: False)
     noise = np.random.default_rng(3).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save("image.png")
     for name in ("a.png", "b.png"):
@@ -310,6 +312,12 @@ def test_the_need_of_all_pictures_is_named_at_once(tmp_path, monkeypatch):
             f"allow {format_size(whole)} with --memory (memory=) for all pictures"
         )
         assert match("image.png", kernels, memory=whole).best.score == 1
+    # By windows, the image needs little.
+    tifffile.imwrite("image.tif", noise, tile=(16, 16))
+    with pytest.raises(InputError) as refused:
+        match("image.tif", ["a.png", "b.png"], memory=1)
+    both = f"allow at least {format_size(sum(needed[1:]))} with --memory (memory=)"
+    assert str(refused.value).endswith(f";\n{both} for all kernels and masks")
     assert needed_bytes("missing.png", DEFAULT_MAX_PIXELS) == 0
     assert needed_bytes("a" * 300, DEFAULT_MAX_PIXELS) == 0
     assert needed_bytes(noise, DEFAULT_MAX_PIXELS) == 0
