@@ -193,12 +193,12 @@ class Descent:
         halvings, low, high = octave
         scales = low - halvings * math.log(2), high - halvings * math.log(2)
         last = max(0, -halvings)
-        kernel = self.kernels[k]
+        plane, kernel = self.planes[k + halvings], self.kernels[k]
         bar = self.limits.bar(k, self.kernels.contrast(k))
         aim = self._aim(kernel, scales, is_first=k == top, is_last=k == last)
         aim = replace(aim, least=bar)
         poses = moved_within(poses, kernel, self.limits.bounds, k + halvings)
-        poses, scores = self._refined(self.planes[k + halvings], kernel, poses, aim)
+        poses, scores = self._refined(plane, kernel, poses, aim)
         slack, of_a_place = 2 if k > last else 1, OF_A_PLACE[int(k < top)]
         keep = is_within(poses, kernel, self.limits.bounds, k + halvings, slack)
         over = np.flatnonzero(~keep & (scores >= bar))
@@ -206,14 +206,14 @@ class Descent:
             held = replace(aim, free=(True, True, False, aim.free[3]), around=0)
             best = thinned(poses[over], scores[over], kernel, self.limits.overlap, of_a_place)
             turned = turned_within(poses[over[best]], kernel, self.limits, k + halvings)
-            more, of_more = refine(self.planes[k + halvings], kernel, turned, held, self.threads)
+            more, of_more = refine(plane, kernel, turned, held, self.threads)
             is_inside = is_within(more, kernel, self.limits.bounds, k + halvings, slack)
             poses, scores = np.concatenate([poses, more]), np.concatenate([scores, of_more])
             keep = np.concatenate([keep, is_inside])
         if not self.limits.rivals:
             keep &= scores >= bar
         poses, scores = poses[keep], scores[keep]
-        seen = seen_shares(self.planes[k + halvings], kernel, poses)
+        seen = seen_shares(plane, kernel, poses)
         is_seen = seen >= self.least_seen - slack_of(kernel, poses)
         poses, scores = poses[is_seen], scores[is_seen]
         best = thinned(poses, scores, kernel, self.limits.overlap, of_a_place)
@@ -223,10 +223,10 @@ class Descent:
         poses, scores = poses[chosen], scores[chosen]
         if k == last and self.limits.rivals:  # whose steps may have ended early
             to_the_end = replace(aim, least=-math.inf, around=0)
-            is_rival = scores < bar
-            poses[is_rival], _ = refine(
-                self.planes[k + halvings], kernel, poses[is_rival], to_the_end, self.threads
-            )
+            below = np.flatnonzero(scores < bar)
+            ends, _ = refine(plane, kernel, poses[below], to_the_end, self.threads)
+            is_inside = is_within(ends, kernel, self.limits.bounds, k + halvings, slack)
+            poses[below[is_inside]] = ends[is_inside]
         return poses, scores, bar
 
     def _refined(

@@ -184,7 +184,8 @@ class PoseSearch:
         Returns
         -------
         Fitted
-            `start` itself if nothing better was found.
+            `start` itself if nothing better was found. Its corners lie in the bounds if those of
+            `start` do.
         """
         free = set(free)
         pose = start.pose
@@ -198,7 +199,11 @@ class PoseSearch:
         better = polish.better(scored, moves="place" in free)
         if "place" in free and (limits.is_scale_free or self._metric == "sad"):
             (better,) = polish.settled([better])
-        return better
+        if polish.is_inside(better) or not polish.is_inside(scored):
+            return better
+        if free > {"place"}:
+            return self.refine(kernel, start, free=["place"], scales=scales, angles=angles)
+        return scored
 
     def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
         return Polish(

@@ -294,6 +294,30 @@ def test_copies_that_borders_and_corners_hide_are_found(seed, inside):
         assert min(near(match, place) for match in report.matches) < 0.5, place
 
 
+@pytest.mark.parametrize("metric", ["zncc", "sad"])
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_corners_lie_a_pixel_outside_at_most(astronaut, coffee, metric, exhaustive):
+    kernel = astronaut[90:122, 200:238]
+    least = {"zncc": 0.7, "sad": 0.9}[metric]
+    seen = 0
+    # The corners of these copies lie up to 7 pixels outside.
+    for x, y, angle in [
+        (40, 17.6, 19.4),
+        (182.3, 80, 67.5),
+        (100, 140.6, 152.2),
+        (180.4, 80, 288.9),
+    ]:
+        scene = planted(coffee[:160, :200], kernel, 1.0, angle, (x, y))
+        found = patchsim.match(
+            scene, kernel, metric=metric, threshold=least, angles="0:360:6", exhaustive=exhaustive
+        )
+        corners = np.array([match.corners for match in found.matches]).reshape(-1, 2)
+        assert (corners >= -1.01).all()
+        assert (corners <= (201.01, 161.01)).all()
+        seen += len(corners)
+    assert seen
+
+
 @pytest.mark.parametrize("padding", ["edge", "reflect", "zero", "transparent"])
 def test_with_padding_a_turned_kernel_hangs_over_the_border(astronaut, coffee, padding):
     kernel = astronaut[90:154, 200:270]
