@@ -77,9 +77,8 @@
 #define SAMPLES 64 /* windows of a tile, 8 x 8, whose spreads tell how many are open */
 #define FIRST_SAMPLES 16 /* which tell whether the others are looked at */
 /* Before a tile is transformed, `pair` is expected to return this times the product of the tile's and
- * the kernel's norms and the root of the kernel's pixels, over the root of the transform's, and of
- * other pixels than bytes times `gathered`. Of ten photographs with kernels of 16 to 128 it returned
- * 0.37 to 2.6 times the product of these, times `gathered`. A tile of
+ * the kernel's norms and the root of the kernel's pixels, over the root of the transform's. Of ten
+ * photographs with kernels of 16 to 128 it returned 0.37 to 2.6 times the product of these. A tile of
  * which it returns less than is expected may go to double precision though its scores would do, so
  * that this decides only for scores that may be off by no more than those of a map, MAP_LIMIT, as in
  * kernel_parts. */

@@ -1379,10 +1379,7 @@ static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget)
 {
     const Task *t = b->task;
     const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
-    /* Windows of bytes are summed again sooner than expected. */
-    const double gathering = t->type == BYTES ? 1 : gathered(t);
-    const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED * gathering *
-                         sqrt((double)(t->height * t->width));
+    const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED * sqrt((double)(t->height * t->width));
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
         VARIANT(Region) *r = &b->regions[i];
         const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */

@@ -6,3 +6,8 @@
 #define TAP double
 #define DOT(sums, pixels, taps) ((sums) + (pixels) * (taps))
 #include "_correlation_products.h"
+#undef SUM
+#undef TAPS
+#undef PIXEL
+#undef TAP
+#undef DOT

@@ -144,15 +144,7 @@ static void NAME(band)(const void *planes, ptrdiff_t plane, ptrdiff_t pitch, ptr
 }
 #undef V
 #undef ROW
+#undef LESS
 #undef STEP
 #undef FIRST_HALVES
 #undef LAST_HALVES
-/* What was defined for it, but for ROWS and VECTORS, which others have, too. */
-#undef NAME
-#undef SUM
-#undef LANES
-#undef TAPS
-#undef PIXEL
-#undef TAP
-#undef DOT
-#undef LESS

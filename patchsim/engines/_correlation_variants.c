@@ -478,12 +478,21 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-widt
 #define TAP int8_t
 #define DOT(sums, pixels, taps) ((V)_mm512_dpbusd_epi32((__m512i)(sums), (__m512i)(pixels), (__m512i)(taps)))
 #include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
+#undef PIXEL
+#undef TAP
+#undef DOT
 END
 
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 #define NAME(x) x##_doubles_avx512
 #define LANES 8
 #include "_correlation_doubles.h"
+#undef NAME
+#undef LANES
 #undef VECTORS
 #undef ROWS
 #define VARIANT(x) x##_avx512
@@ -515,8 +524,15 @@ BEGIN("avx2,fma,avxvnni")
 #define DOT(sums, pixels, taps)                                                                \
     ((V)_mm256_dpbusd_avx_epi32((__m256i)(sums), (__m256i)(pixels), (__m256i)(taps)))
 #include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
 #undef VECTORS
 #undef ROWS
+#undef PIXEL
+#undef TAP
+#undef DOT
 END
 #endif
 
@@ -533,9 +549,18 @@ BEGIN("avx2,fma")
 #define TAP int16_t
 #define DOT(sums, pixels, taps) ((sums) + (V)_mm256_madd_epi16((__m256i)(pixels), (__m256i)(taps)))
 #include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
+#undef PIXEL
+#undef TAP
+#undef DOT
 #define NAME(x) x##_doubles_avx2
 #define LANES 4
 #include "_correlation_doubles.h"
+#undef NAME
+#undef LANES
 #define VARIANT(x) x##_avx2
 #define LANES 8
 #include "_correlation_core.h"
@@ -552,6 +577,13 @@ END
 #define TAP int16_t
 #define DOT(sums, pixels, taps) ((sums) + (V)_mm_madd_epi16((__m128i)(pixels), (__m128i)(taps)))
 #include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
+#undef PIXEL
+#undef TAP
+#undef DOT
 #else
 #define VECTORS 2
 #define ROWS 4
@@ -589,6 +621,13 @@ static int has_dotprod(void)
     ((V)vdotq_s32((int32x4_t)(sums), (int8x16_t)(pixels) ^ (int8x16_t)vdupq_n_u8(LESS),        \
                   (int8x16_t)(taps)))
 #include "_correlation_products.h"
+#undef NAME
+#undef SUM
+#undef LANES
+#undef TAPS
+#undef PIXEL
+#undef TAP
+#undef DOT
 #pragma pop_macro("VECTORS")
 #pragma pop_macro("ROWS")
 #ifdef __linux__
@@ -601,6 +640,8 @@ static int has_dotprod(void)
 #define NAME(x) x##_doubles_base
 #define LANES 2
 #include "_correlation_doubles.h"
+#undef NAME
+#undef LANES
 #define VARIANT(x) x##_base
 #define LANES 4
 #include "_correlation_core.h"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from patchsim.matches import auto_threshold
 from patchsim.matches.nms import Accepts, BestFirst, Peak
 from patchsim.ranking.contract import Windows
-
-if TYPE_CHECKING:
-    from patchsim.matches.pose_candidate import Candidate
 
 
 class Selection(NamedTuple):
@@ -36,32 +34,6 @@ class Selection(NamedTuple):
     threshold: float | None
     message: str | None
     best_below: Peak | None = None
-
-
-class PoseSelection(NamedTuple):
-    """The matches of kernels that compete, in fitted poses.
-
-    Attributes
-    ----------
-    matches : list of Candidate
-        Best first.
-    margins : list of float or None
-        For each match, its score less that of the best pose that is no match and overlaps none;
-        None if there is none or none was asked for.
-    threshold : float or None
-        The lowest score of a match: given, or found; None without one, and where no place stands
-        out.
-    message : str or None
-        How the threshold was found.
-    rest : float or None
-        The score of the best pose that is no match and overlaps none.
-    """
-
-    matches: list[Candidate]
-    margins: list[float | None]
-    threshold: float | None
-    message: str | None
-    rest: float | None
 
 
 def select(
@@ -111,8 +83,6 @@ def select(
             accepts=_of_group(accepts, group),
         )
         if isinstance(threshold, str):
-            from patchsim.matches import auto_threshold
-
             peaks = _places(best_first)
             scores = [peak.score for peak in peaks]
             plain_scores = [plain(i) for i in group]
@@ -159,8 +129,6 @@ def _margins(
 
 def _places(best_first: BestFirst) -> list[Peak]:
     """Return the best windows, as many as have enough distinct scores, if there are as many."""
-    from patchsim.matches import auto_threshold
-
     peaks: list[Peak] = []
     while len(peaks) < auto_threshold.PLACES:
         distinct = auto_threshold.count_distinct([peak.score for peak in peaks])

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
 from patchsim.matches.nms import Peak
+from patchsim.matches.pose_selection import Candidate, PoseSelection
 from patchsim.matches.reading_order import reading_order
-from patchsim.matches.selection import PoseSelection, Selection
+from patchsim.matches.selection import Selection
 from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options
 from patchsim.output.report import Display, Report
@@ -27,7 +28,6 @@ from patchsim.search.criteria import Criteria
 from patchsim.search.jobs import Found, Job, Scored
 
 if TYPE_CHECKING:
-    from patchsim.matches.pose_candidate import Candidate
     from patchsim.output.targets import Outputs
 
 _DECIMALS = 4  # of positions in pixels

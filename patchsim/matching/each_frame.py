@@ -58,10 +58,9 @@ def search(
     count_streams([image], kernels.streams)
     reports = []
     told: set[str] = set()
-    for number, picture in _opened(image, kernels, options):
+    for number, opened in _opened(image, kernels, options):
         watcher = observer if is_one else _Once(observer, number, told)
-        report = in_frame(Opened.holding(picture), watcher, is_one)
-        reports.append(_of_frame(report, number))
+        reports.append(_of_frame(in_frame(opened, watcher, is_one), number))
     joined = reports[0] if is_one else _joined(reports)
     if not is_one and options.threshold is not None and not joined:
         text = _nothing(joined)
@@ -70,23 +69,36 @@ def search(
     return replace(joined, seconds=time.perf_counter() - started)
 
 
-def _opened(image: Source, kernels: Kernels, options: Options) -> Iterator[tuple[int, Picture]]:
-    """Open the frames that are asked for; one that is too large for memory is read by windows."""
-    assert options.frame is not None
+def _opened(image: Source, kernels: Kernels, options: Options) -> Iterator[tuple[int, Opened]]:
+    """Open the frames that are asked for."""
+    if isinstance(options.frame, int):
+        yield options.frame, _single(image, kernels, options)
+        return
+    for number, picture in _decoded(image, kernels, options):
+        yield number, Opened.holding(picture)
+
+
+def _single(image: Source, kernels: Kernels, options: Options) -> Opened:
+    """Open a frame, which the result alone keeps; one that is too large is read by windows."""
     try:
-        yield from frames.open_frames(
-            image,
-            options.frame,
-            name="image",
-            max_pixels=options.max_pixels,
-            memory=max(0, options.memory - kernels.nbytes),
-            total=options.memory,
-            alpha=options.alpha,
-        )
+        _, picture = next(_decoded(image, kernels, options))
     except TooLargeError as error:
-        if not isinstance(options.frame, int):
-            raise
-        yield options.frame, by_windows(image, kernels, options, error)
+        picture = by_windows(image, kernels, options, error)
+    return Opened.holding(picture)
+
+
+def _decoded(image: Source, kernels: Kernels, options: Options) -> Iterator[tuple[int, Picture]]:
+    """Decode the frames that are asked for."""
+    assert options.frame is not None
+    return frames.open_frames(
+        image,
+        options.frame,
+        name="image",
+        max_pixels=options.max_pixels,
+        memory=max(0, options.memory - kernels.nbytes),
+        total=options.memory,
+        alpha=options.alpha,
+    )
 
 
 class _Once(Observer):

@@ -13,6 +13,7 @@ from patchsim.machine import extensions
 from patchsim.matching import assemble, fingerprint, nothing_found, select_matches, unsupported
 from patchsim.matching.inputs import Kernels
 from patchsim.matching.opened_image import Opened
+from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
@@ -28,15 +29,15 @@ from patchsim.scene import advice, empty_area, flatness, uncounted
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.scene.by_profile import ByProfile
-from patchsim.search import criteria, jobs
+from patchsim.search import criteria, jobs, place_count
 from patchsim.search.criteria import Criteria
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Scored
 from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
-    from patchsim.matches.selection import PoseSelection, Selection
-    from patchsim.matching.repeated import Kind, Repeated
+    from patchsim.matches.pose_selection import PoseSelection
+    from patchsim.matches.selection import Selection
     from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
     from patchsim.search.bands import BandSource
@@ -131,8 +132,6 @@ class ImageSearch:
             )
             if not outputs.paths:
                 if self.kind is not None and isinstance(search, Exhaustive):
-                    from patchsim.matching.repeated import Repeated
-
                     self.repeated = Repeated.of(
                         self.kind,
                         display_source,
@@ -235,8 +234,6 @@ class ImageSearch:
         """Run the search, unless it is known to have too few places."""
         too_few: tuple[str, ...] = ()
         if isinstance(search, Exhaustive) and not outputs.keeps_map:
-            from patchsim.search import place_count
-
             too_few = tuple(place_count.notices(search.jobs, scene, self.options))
         self._tell(too_few)
         return Found([]) if too_few else search.run(self.observer)

@@ -13,9 +13,10 @@ from patchsim.events import Observer, check_observer
 from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
-from patchsim.matching import delegated, each_frame, inputs
+from patchsim.matching import delegated, each_frame, inputs, repeated
 from patchsim.matching.image_search import ImageSearch
 from patchsim.matching.opened_image import Opened, in_room, open_image
+from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Given, Options, check_keywords
 from patchsim.output.report import Report
 from patchsim.output.targets import Asked
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from patchsim.matching.delegated import DelegatedSearch
-    from patchsim.matching.repeated import Kind, Repeated
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -231,7 +231,7 @@ class Matcher:
             bands = cluster.band_source(self, path, region=region, memory=given, observer=observer)
         kind = None
         if not (is_told or asked.has_files or options.frame is not None or cluster is not None):
-            kind = _kind_of(image, map)
+            kind = repeated.kind_of(image, map)
         made = self._repetition(image, kind, options, started)
         if made is not None:
             return made
@@ -315,10 +315,3 @@ def _words(labels: str | Sequence[str] | None) -> tuple[str, ...]:
     from patchsim.output import labels as label_words
 
     return label_words.check(labels)
-
-
-def _kind_of(image: Source, map_asked: bool | PathLike | None) -> Kind | None:
-    """Return the kind of an array, by a module that a search of a file does not load."""
-    from patchsim.matching import repeated
-
-    return repeated.kind_of(image, map_asked)

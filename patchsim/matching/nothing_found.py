@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from patchsim.errors import printable, titled
-from patchsim.matches.selection import PoseSelection, Selection
+from patchsim.matches.pose_selection import PoseSelection
+from patchsim.matches.selection import Selection
 from patchsim.matching import assemble
 from patchsim.options import AUTO, Options
 from patchsim.output.report_parts import BestBelow

@@ -10,7 +10,9 @@ import numpy as np
 
 from patchsim import metrics
 from patchsim.errors import printable
-from patchsim.matches.selection import PoseSelection, Selection
+from patchsim.matches import pose_selection
+from patchsim.matches.pose_selection import Candidate, PoseSelection
+from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_windows
 from patchsim.options import Options
 from patchsim.scene import advice
@@ -21,7 +23,6 @@ from patchsim.search.jobs import Found, Scored, by_plan
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
-    from patchsim.matches.pose_candidate import Candidate
     from patchsim.output.streamed_maps import StreamedMaps
 
 _ALIKE = 0.99  # the score of a match that has the kernel's colours
@@ -73,8 +74,6 @@ def _select_poses(
     margin: bool,
     criteria: Criteria | None,
 ) -> list[PoseSelection]:
-    from patchsim.matches import pose_selection  # which few searches need
-
     groups = [list(candidates)]
     if options.per_kernel:
         groups = [

@@ -9,6 +9,7 @@ for it.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import struct
 from pathlib import Path
@@ -50,8 +51,6 @@ def is_own(path: str) -> bool:
 
 
 def _is_in_zarr(about: Path) -> bool:
-    import json
-
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         with about.open("rb") as file:
             described = json.loads(file.read(_MOST_ABOUT))

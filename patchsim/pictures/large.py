@@ -50,7 +50,7 @@ def open_by_windows(
     ignore_alpha : bool
         Transparent pixels count like the others.
     frame : int, optional
-        The page of a TIFF. Other files have one.
+        The page of a TIFF; other files have their first frame alone.
     level : int
         The level of a pyramidal TIFF, OME-Zarr or slide; 0 is the largest. Other files have one.
 
@@ -95,7 +95,8 @@ def open_by_windows(
                 frame=frame,
                 level=level,
             )
-        if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+        # The rows of a PNG are those of its first frame.
+        if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)) and not frame:
             from patchsim.pictures import spool
 
             return spool.open_rows(stream, label, memory=memory, ignore_alpha=ignore_alpha)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.errors import InputError
+from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility, local_differences
 from patchsim.metrics.local_differences import Measured
 from patchsim.options import AUTO, Options
 from patchsim.search.jobs import Job
-
-if TYPE_CHECKING:
-    from patchsim.matches.pose_candidate import Candidate
 
 _ROUNDING = 1e-9  # of a mean of scores
 

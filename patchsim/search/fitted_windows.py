@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from patchsim.machine.threads import in_order
 from patchsim.matches import auto_threshold
 from patchsim.matches.nms import BestFirst, Peak
-from patchsim.matches.pose_candidate import Candidate
+from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
 from patchsim.poses.warp import Pose, Stretch
 from patchsim.registration import SPACING, Fitted, Range

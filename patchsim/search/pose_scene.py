@@ -12,7 +12,7 @@ import numpy as np
 from patchsim.errors import InputError
 from patchsim.geometry import polygons
 from patchsim.machine.memory import format_size
-from patchsim.matches.pose_candidate import Candidate
+from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options

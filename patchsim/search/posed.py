@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from patchsim.errors import InputError
 from patchsim.matches import auto_threshold
-from patchsim.matches.pose_candidate import Candidate
+from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
 from patchsim.poses.axis import Axis
 from patchsim.poses.warp import Pose

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from patchsim import metrics
-from patchsim.matches.pose_candidate import Candidate
-from patchsim.matches.pose_selection import best_scale
+from patchsim.matches.pose_selection import Candidate, best_scale
 from patchsim.metrics import Kernel
 from patchsim.options import Options
 from patchsim.poses.axis import Axis

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from patchsim.matches.pose_candidate import Candidate
-from patchsim.matches.pose_selection import apart, best_scale, overlap, select
+from patchsim.matches.pose_selection import Candidate, apart, best_scale, overlap, select
 from patchsim.poses.warp import Pose
 from patchsim.registration import Fitted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -161,6 +162,31 @@ def test_the_command(run, tmp_path, monkeypatch):
     code, _, err = run("match", tmp_path / "a.gif", *words, "9")
     assert code == 2
     assert "has frames from 0 to 3; there is no frame 9" in err
+
+
+def test_a_frame_within_less_memory_is_itself_or_is_refused(moving):
+    wanted = match(moving, GLYPH, frame=2, top=1)
+    found = []
+    for memory in range(2_000, 200_000, 6_000):
+        with contextlib.suppress(InputError):
+            found.append(match(moving, GLYPH, frame=2, top=1, memory=memory).matches)
+    assert 0 < len(found) < 33
+    assert found == [wanted.matches] * len(found)
+
+
+def test_a_page_is_read_by_windows_where_a_picture_of_its_own_is(tmp_path, rng):
+    pages = rng.integers(0, 256, (2, 480, 640, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "two.tif", pages, tile=(64, 64), photometric="rgb")
+    tifffile.imwrite(tmp_path / "one.tif", pages[1], tile=(64, 64), photometric="rgb")
+    given = {"kernel": pages[1, 50:60, 70:80], "top": 1, "overlay": tmp_path / "o.png"}
+    drawn = []
+    # There is room for the page, but not beside the overlay.
+    for name, frame in (("one.tif", None), ("two.tif", 1)):
+        report = match(tmp_path / name, frame=frame, memory=4_400_000, **given)
+        assert (report.best.x, report.best.y) == (70, 50)
+        with Image.open(given["overlay"]) as overlay:
+            drawn.append(overlay.size)
+    assert drawn == [(320, 240)] * 2
 
 
 def test_notices_are_told_once(tmp_path):
