@@ -6,6 +6,7 @@ and of flat images that is every block: the exact map alone takes less then, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from patchsim.engines import Problem
@@ -16,6 +17,7 @@ from patchsim.planning import candidates
 from patchsim.planning.batching import Group
 from patchsim.scene.build import Scene
 from patchsim.search import window_sample
+from patchsim.search.window_sample import Sample
 
 # A block is open if one of its windows scores within two errors of the best ones. Few of its
 # windows are looked at, and the best ones of the image are not: with so many windows a side and so
@@ -54,13 +56,9 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     sample = window_sample.of(scene, kernel, problem.metric, a_side=_A_SIDE)
     if sample is None:
         return 0.0
-    height, width = problem.kernel[:2]
-    best = int(sample.scores.argmax())
-    is_beside = (abs(sample.y - sample.y[best]) > height // 2) | (
-        abs(sample.x - sample.x[best]) > width // 2
-    )
     # The best one may overlap a match, which needs no ranking; the next matches lie beside it.
-    level = sample.scores[is_beside if is_beside.any() else best].max()
+    places = (options.top or 1) + options.is_margin_wanted(keeps_map=True)
+    level = _score_of_place(max(2, places), sample, problem.kernel)
     values = lowrank.range_of(kernel, problem)
     error = lowrank.residual(kernel, values) / (problem.total_weight * problem.data_range)
     is_open = (sample.scores >= level - _ERRORS * error).reshape(-1, _A_SIDE**2).any(axis=1)
@@ -68,3 +66,21 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     if options.top == 1 and not options.is_margin_wanted(keeps_map=True):
         blocks /= 2  # the kernel may be there: then its window is the only open one
     return max(1, round(_STEPS * blocks)) / _STEPS
+
+
+def _score_of_place(number: int, sample: Sample, kernel: tuple[int, int, int]) -> float:
+    """Return the score of a window of the sample, the best beside the better ones, by its number.
+
+    It is that of the last one if there are fewer that lie apart.
+    """
+    scores, level = sample.scores.copy(), -math.inf
+    for _ in range(number):
+        best = int(scores.argmax())
+        if scores[best] == -math.inf:
+            break
+        level = float(scores[best])
+        is_over = (abs(sample.y - sample.y[best]) <= kernel[0] // 2) & (
+            abs(sample.x - sample.x[best]) <= kernel[1] // 2
+        )
+        scores[is_over] = -math.inf
+    return level

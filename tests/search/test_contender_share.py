@@ -77,6 +77,13 @@ def test_nothing_is_estimated_where_no_engine_is_chosen_or_windows_are_hidden(rn
     assert planned(pixels, pixels[:128, :128, :3]).problem.open_share == 0
 
 
+def test_the_share_grows_with_the_number_of_places_that_are_ranked():
+    image = data.camera().astype(np.uint16) * 257
+    kernel = image[100 : 100 + SIDE, 200 : 200 + SIDE]
+    shares = [planned(image, kernel, top=top).problem.open_share for top in (1, 5, 25)]
+    assert shares[0] < shares[1] < shares[2]
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_the_pixels_are_not_looked_at_for_an_engine_that_is_not_chosen(dtype, monkeypatch):
     """A search by bounds takes no longer with a tolerance than without."""
@@ -105,8 +112,8 @@ def test_kernels_that_are_searched_together_have_the_mean_of_their_shares(rng):
     image = data.camera().astype(np.uint16) * 257
     sharp = image[100 : 100 + SIDE, 200 : 200 + SIDE]
     sky = rng.integers(0, 65536, sharp.shape, np.uint16)
-    shares = [planned(image, kernel).problem.open_share for kernel in (sharp, sky)]
-    plans = match(image, [sharp, sky], map=True, tolerance=0.02, threads=1).plans
+    shares = [planned(image, kernel, top=1).problem.open_share for kernel in (sharp, sky)]
+    plans = match(image, [sharp, sky], map=True, tolerance=0.02, threads=1, top=1).plans
     assert len({plan.engine for plan in plans}) == 1
     assert shares[0] != shares[1]
     assert {plan.problem.open_share for plan in plans} == {sum(shares) / 2}

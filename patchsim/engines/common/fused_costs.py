@@ -20,10 +20,11 @@ _SSD_ERROR = 1e-3
 # Seconds, by variant: of a transform of two tiles of a channel, there, with the product; of a
 # product in a direct sum; of a pixel of a channel, copied and summed; of a window's score. Linux,
 # one core of an AMD EPYC (Zen 4), gcc 12, photographs of 256x256 to 1920x1080 with kernels of 8 to
-# 100; but transforms by AVX-512 and AVX2 of an Intel Xeon, where they take 1.4 times as long.
+# 100. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on an Intel
+# Xeon, 2.5e-4 and 3.0e-4 seconds: their mean is off by less than a fourth on either.
 COSTS = {
-    "avx512": (2.5e-4, 4.4e-12, 9.5e-10, 1.4e-9),
-    "avx2": (3.0e-4, 1.1e-11, 1.2e-9, 1.8e-9),
+    "avx512": (2.1e-4, 4.4e-12, 9.5e-10, 1.4e-9),
+    "avx2": (2.5e-4, 1.1e-11, 1.2e-9, 1.8e-9),
     "sse2": (3.9e-4, 2.4e-11, 1.5e-9, 2.7e-9),
 }
 # Seconds of a product in a direct sum of 16 bits, or of floats, in double precision; an Intel Xeon.
@@ -57,9 +58,9 @@ _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
 # How much longer pixels of floats take, which are summed in float64.
 _FLOATS = 1.6
 
-# Windows of `sad` whose scores are equal within the tolerance are scored exactly, to rank them:
-# 2 to 7 ms were measured for five matches.
-_SETTLING_SECONDS = 2.5e-3
+# Windows of `sad` whose scores are equal within the tolerance are scored exactly, to rank them; and
+# of each value of a kernel the sines and cosines are taken, for each product.
+_SETTLING_SECONDS, _WAVE_SECONDS = 1e-3, 2.4e-8
 
 # The time of a product with a kernel, over that of a transform: what kernels do not share of it.
 _PRODUCT_SHARE = 0.8
@@ -139,6 +140,15 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
         return _seconds_of_direct_sums(problem)
     settling = _SETTLING_SECONDS if problem.metric == "sad" else 0.0
     return _seconds_of_transforms(problem, at_once(problem, *best_tile(problem))) + settling
+
+
+def preparing_seconds(problem: Problem) -> float:
+    """Estimate the seconds until a kernel is ready for transforms: those of its own."""
+    cut, transform = cut_of(problem), COSTS[kernel_parts.variant()][0]
+    transforms = transform * cut.transform * math.prod(cut.parts) * planes_of(problem)[2]
+    if problem.metric != "sad":
+        return transforms
+    return transforms + term_count(problem) * problem.taps * _WAVE_SECONDS
 
 
 def _seconds_of_direct_sums(problem: Problem) -> float:

@@ -69,8 +69,11 @@ def _refusal_of_sad(problem: Problem) -> str | None:
 def start_up(problem: Problem) -> float:
     if problem.device != "cpu":
         return devices.start_up(problem.device)
-    if passes.of(problem):
-        return fused_costs.CALL_SECONDS
+    if in_c := passes.of(problem):
+        if in_c is not fused:
+            return fused_costs.CALL_SECONDS
+        preparing = fused_costs.preparing_seconds(problem)
+        return fused_costs.CALL_SECONDS + preparing * problem.kernel_count
     return 0.0 if "scipy.fft" in sys.modules else _SCIPY_IMPORT_SECONDS
 
 
