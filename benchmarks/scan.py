@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 ROUNDS = 3
 LOOPED = 4  # pictures of the shell loop
 SIZE, SIDE = (480, 640), 48
+TIE = 1e-6  # of scores that float32, in which OpenCV sums, does not tell apart
 
 DECODE = """
 import sys
@@ -160,10 +162,32 @@ class Contest:
             (match,) = one["matches"]
             ours.append([one["image"], match["x"], match["y"]])
         theirs = [json.loads(line) for line in self.opencv(count).out.splitlines()]
-        differing = sum(one != other for one, other in zip(ours, theirs, strict=True))
-        if differing:
-            raise SystemExit(f"{differing} of {count} answers differ")
-        print(f"all {count} places of zncc are those of OpenCV")
+        others = [two for two in zip(ours, theirs, strict=True) if two[0] != two[1]]
+        for one, other in others:
+            lacking = self._score(*other) - self._score(*one)
+            if one[0] != other[0] or abs(lacking) > TIE:
+                raise SystemExit(f"the answers {one} and {other} differ by {lacking:.2g}")
+        print(
+            f"{count - len(others)} of {count} places of zncc are those of OpenCV,"
+            f" {len(others)} score the same within {TIE:g}"
+        )
+
+    def _score(self, picture: str, x: int, y: int) -> float:
+        """Return the higher zncc of both kernels at a place."""
+        window = _centred(_pixels(picture)[y : y + SIDE, x : x + SIDE])
+        kernels = (_centred(_pixels(kernel)) for kernel in self.kernels)
+        return max(float((window * kernel).sum()) for kernel in kernels)
+
+
+def _pixels(path: str) -> NDArray[np.float64]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"), np.float64)
+
+
+def _centred(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return pixels less the mean of each channel, of length 1."""
+    centred: NDArray[np.float64] = pixels - pixels.mean((0, 1))
+    return centred / float(np.linalg.norm(centred))
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """The file of a scan that can be killed at any time and goes on where it was.
 
 It has JSON lines. The first is an object with the key `scan`: the fingerprint of kernels and
-options. Each further line is the object of a picture, as `--format jsonl` prints it.
+options. Each further line is the object of a picture, as `--format jsonl` prints it; one with an
+error has the file's stamp, so that a file that was changed since is searched again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from types import TracebackType
 from typing import Any
 
 from patchsim.errors import InputError, OutputError, printable
-from patchsim.files import atomic, fingerprints
+from patchsim.files import atomic, fingerprints, stamps
 from patchsim.files.appended import AppendedFile
 from patchsim.geometry.area import Region
 from patchsim.output import names
 from patchsim.scanning.records import ScanRecords, ScanResult, is_of
-from patchsim.scanning.requests import HEADER, Request
+from patchsim.scanning.requests import HEADER, STAMP, Request
 
 
 class Journal:
@@ -107,7 +108,7 @@ class Journal:
             If the disk is full, for example.
         """
         for line in ScanRecords([result], chosen).objects():
-            self._write(line)
+            self._write(line if result.error is None else line | {STAMP: _stamp(result.image)})
             self.added += 1
 
     def describe(self) -> str:
@@ -155,15 +156,17 @@ class Journal:
             return
         if not isinstance(value, dict) or not is_of(value):
             raise self._no_journal(number)
+        region = value.get("region")
+        try:
+            image = names.original(value, "image")
+            if STAMP in value and value[STAMP] != _stamp(image):
+                return
+            self._done[os.fsencode(image), None if region is None else tuple(region)] += 1
+        except (ValueError, TypeError):
+            raise self._no_journal(number) from None
         self.kept += 1
         self.found += bool(value.get("matches"))
         self.failed += "error" in value
-        region = value.get("region")
-        try:
-            name = os.fsencode(names.original(value, "image"))
-            self._done[name, None if region is None else tuple(region)] += 1
-        except (ValueError, TypeError):
-            raise self._no_journal(number) from None
 
     def _compare(self, old: dict[str, str], new: dict[str, str]) -> None:
         fingerprints.check(
@@ -182,3 +185,11 @@ class Journal:
     def _refused(self, error: OSError | ValueError) -> OutputError:
         reason = atomic.failure_reason(error) if isinstance(error, OSError) else str(error)
         return OutputError(f"cannot write {printable(Path(self._path))}: {reason}")
+
+
+def _stamp(image: str) -> list[int] | None:
+    """Return the stamp of a picture's file; None if there is none."""
+    try:
+        return list(stamps.of(image))
+    except (OSError, ValueError):
+        return None

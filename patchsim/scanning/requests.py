@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _KEYS = ("image", "region")
 # Further keys of the objects that a scan prints, so that they can be the list of another scan.
-_ANSWER_KEYS = ("image_bytes", "width", "height", "level", "threshold", "matches", "error")
+_ANSWER_KEYS = ("image_bytes", "width", "height", "level", "threshold", "matches", "error", "stamp")
+# The key of the size and time of a file that could not be searched, in the file of `--resume`.
+STAMP = "stamp"
 # The key of the first line of a file that `--resume` wrote, which asks for no picture.
 HEADER = "scan"
 _EXAMPLE = '{"image": "a.png", "region": [0, 0, 64, 48]}'

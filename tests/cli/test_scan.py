@@ -367,6 +367,25 @@ def test_resume_says_how_many_of_its_results_are_errors(drawn, run):
     assert resumed(run)[2].endswith("0 were added; 1 of those that were there are errors\n")
 
 
+def test_resume_tries_pictures_again_that_were_mended(drawn, run):
+    torn = drawn / "in" / "01.png"
+    content = torn.read_bytes()
+    torn.write_bytes(content[:100])
+    assert "01.png" in resumed(run)[2]
+    _, _, err = resumed(run)
+    assert err.endswith(
+        f"{COUNT} results were there, 0 were added; 1 of those that were there are errors\n"
+    )
+    torn.write_bytes(content)
+    _, _, err = resumed(run)
+    assert err == f"patchsim: out.jsonl: {COUNT - 1} results were there, 1 were added\n"
+    _, _, err = resumed(run)
+    assert err == f"patchsim: out.jsonl: {COUNT} results were there, 0 were added\n"
+    # The file is still the list of another scan.
+    _, out, _ = run("scan", "--list", "out.jsonl", *ASK, "--columns", "image", "--no-header")
+    assert out.split().count("in/01.png") == 2
+
+
 @pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("option", ["--list", "--resume"])
 def test_a_folder_is_no_list_and_no_journal(option, run):
