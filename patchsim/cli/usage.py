@@ -115,4 +115,7 @@ def _near_option(name: str, command: Any, context: Any) -> str | None:
     known = [option for one in command.get_params(context) for option in _names(one)]
     if other is not None and f"--{other}" in known:
         return f"--{other}"
+    value = name.lstrip("-")
+    if value in choices.FORMATS and "--format" in known:
+        return f"--format {value}"
     return choices.nearest(name, [one for one in known if len(one) >= _LONG])

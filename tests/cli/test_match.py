@@ -447,6 +447,8 @@ BAD = [
         "there is no option --strid; did you mean --stride?\nsee",
     ),
     (["match", "big.png", "face.png", "-z"], "there is no option -z; leave it out\nsee"),
+    (["match", "big.png", "face.png", "--json"], "--json; did you mean --format json?\nsee"),
+    (["scan", "big.png", "-k", "face.png", "--csv"], "--csv; did you mean --format csv?\nsee"),
     (["match", "big.png", "face.png", "--columns", "scor"], "is unknown; did you mean score?"),
     (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
     (["match", "big.png", "face.png", "--print", "{x"], "print {x has a brace without its other"),
