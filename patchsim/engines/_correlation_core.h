@@ -214,8 +214,20 @@ FILL(fill_doubles, double)
             for (ptrdiff_t i = 0; i < count; i++)                                              \
                 shift[i] += means[c] * (double)sum[i];                                         \
         }                                                                                      \
-    }                                                                                          \
-    /* X of one window, in double precision; `mean` of its channels, about. */                 \
+    }
+#define ITSELF(pixel) (pixel)
+#define SHIFTED(pixel) ((double)(pixel) - less[c])
+MOMENTS(bytes, uint8_t, int32_t, int32_t, int64_t, double, double, ITSELF)
+MOMENTS(words, uint16_t, int32_t, int64_t, int64_t, int64_t, uint64_t, ITSELF)
+MOMENTS(floats, float, double, double, double, double, double, SHIFTED)
+#undef MOMENTS
+#undef ITSELF
+#undef SHIFTED
+#undef RUNNING
+#undef LAST
+
+/* X of one window, in double precision; `mean` of its channels, about. */
+#define DIRECT(NAME, PIXEL)                                                                    \
     static double VARIANT(NAME##_direct)(const Task *t, const PIXEL *pixels, ptrdiff_t plane,  \
                                          ptrdiff_t pitch, const double *mean)                  \
     {                                                                                          \
@@ -245,63 +257,72 @@ FILL(fill_doubles, double)
         }                                                                                      \
         return total;                                                                          \
     }
-#define ITSELF(pixel) (pixel)
-#define SHIFTED(pixel) ((double)(pixel) - less[c])
-MOMENTS(bytes, uint8_t, int32_t, int32_t, int64_t, double, double, ITSELF)
-MOMENTS(words, uint16_t, int32_t, int64_t, int64_t, int64_t, uint64_t, ITSELF)
-MOMENTS(floats, float, double, double, double, double, double, SHIFTED)
-#undef MOMENTS
-#undef ITSELF
-#undef SHIFTED
-#undef RUNNING
-#undef LAST
+DIRECT(bytes, uint8_t)
+DIRECT(words, uint16_t)
+#undef DIRECT
 
-/* The spread of a window of floats as metrics.exact has it, in two passes: of `zncc` times n, or the
- * sum of squares of `ncc`; and the means of its channels. `is_doubtful` where rounding decides
- * whether it is flat. */
-static double VARIANT(float_spread)(const Task *t, const float *pixels, ptrdiff_t plane,
-                                    ptrdiff_t pitch, double *mean, int *is_doubtful)
+/* X of a window of floats and its spread, of `zncc` times n, or the sum of squares of `ncc`; and the
+ * means of its channels. `is_doubtful` where rounding decides whether the window is flat, as
+ * metrics.exact says. Values of `zncc` are taken less the first one, whose own distance from the mean
+ * is a part of the spread: one pass loses no more digits than the window's number of pixels has. */
+static double VARIANT(float_window)(const Task *t, const float *pixels, ptrdiff_t plane,
+                                    ptrdiff_t pitch, double *mean, double *spread,
+                                    int *is_doubtful)
 {
     typedef float Narrow __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
     typedef VARIANT(Doubles) V;
-    const double n = (double)(t->height * t->width);
+    const ptrdiff_t lanes = LANES / 2;
+    const double n = (double)(t->height * t->width), *taps = t->taps;
     double total = 0;
     int is_flat = 1, is_sure = 0;
+    *spread = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        double sums[3] = {0}; /* of values, squares, and squares less the mean */
-        for (int pass = 0; pass < 2; pass++) {
-            const double less = pass ? sums[0] / n : 0;
-            const V lesses = (V){0} + less;
-            V values = {0}, squares = {0};
-            for (ptrdiff_t y = 0; y < t->height; y++) {
-                const float *p = pixels + c * plane + y * pitch;
-                ptrdiff_t x = 0;
-                for (; x + LANES / 2 <= t->width; x += LANES / 2) {
-                    V a = __builtin_convertvector(*(const Narrow *)(p + x), V) - lesses;
-                    values += a, squares += a * a;
-                }
-                for (; x < t->width; x++) {
-                    double a = p[x] - less;
-                    values[0] += a, squares[0] += a * a;
-                }
+        const double first = t->metric == NCC ? 0 : pixels[c * plane];
+        const V less = (V){0} + first;
+        V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};
+        double sum = 0, square = 0;
+#define ADD(i, x)                                                                              \
+    do {                                                                                       \
+        const V a = __builtin_convertvector(*(const Narrow *)(p + (x)), V) - less;             \
+        sums[i] += a, squares[i] += a * a, products[i] += a * *(const V *)(taps + (x));        \
+    } while (0)
+        for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {
+            const float *p = pixels + c * plane + y * pitch;
+            ptrdiff_t x = 0;
+            for (; x + 2 * lanes <= t->width; x += 2 * lanes) {
+                ADD(0, x);
+                ADD(1, x + lanes);
             }
-            for (int i = 0; i < LANES / 2; i++)
-                sums[0] += pass ? 0 : values[i], sums[1 + pass] += squares[i];
+            if (x + lanes <= t->width) {
+                ADD(0, x);
+                x += lanes;
+            }
+            for (; x < t->width; x++) {
+                const double a = p[x] - first;
+                sum += a, square += a * a, total += a * taps[x];
+            }
         }
-        mean[c] = sums[0] / n;
+#undef ADD
+        for (int i = 0; i < LANES / 2; i++) {
+            sum += sums[0][i] + sums[1][i], square += squares[0][i] + squares[1][i];
+            total += products[0][i] + products[1][i];
+        }
+        mean[c] = first + sum / n;
         if (t->metric == NCC) {
-            total += sums[1];
+            *spread += square;
             continue;
         }
-        total += n * sums[2];
-        is_flat &= sums[2] <= FLAT * sums[1];
-        is_sure |= sums[2] > 1.01 * FLAT * sums[1];
-        *is_doubtful |= sums[2] > 0.99 * FLAT * sums[1] && sums[2] <= 1.01 * FLAT * sums[1];
+        const double own = square - sum * (sum / n);
+        const double all = square + first * (2 * sum + n * first);
+        *spread += n * own;
+        is_flat &= own <= FLAT * all;
+        is_sure |= own > 1.01 * FLAT * all;
+        *is_doubtful |= own > 0.99 * FLAT * all && own <= 1.01 * FLAT * all;
     }
-    if (t->metric == NCC)
-        return total;
     *is_doubtful &= !is_sure;
-    return is_flat ? 0 : total;
+    if (t->metric == ZNCC && is_flat)
+        *spread = 0;
+    return total;
 }
 
 /* Where windows have one value: run lengths of pixels that equal those above and beside them.
@@ -363,8 +384,8 @@ typedef struct {
     ptrdiff_t rows, cols;
     double energy;         /* of its pixels less their means, about: similar tiles become a pair */
     double drift;          /* of floats, n E - sum S^2 (or E, or what sad adds) is off by this at most */
-    double spreads[SAMPLES]; /* of some windows, about; DBL_MAX of those of one value */
-    int sampled;           /* so many of these are known */
+    uint16_t octaves[256]; /* some windows, by the exponents of their spreads, about */
+    int is_sampled;        /* whether these are known */
     int is_waiting;        /* for a transform in single precision, for some kernel */
 } VARIANT(Region);
 
@@ -404,8 +425,10 @@ typedef struct {
     /* Of floats alone. */
     double unit;         /* a power of two that brings pixels near 1 */
     double *shift;       /* [channels], what sums are taken less */
-    double largest;      /* energy of a band, less the shift: no window's is larger */
-    double *energies;    /* of the band's columns, less the shift */
+    double largest;      /* no window of the band has more energy, less the shift */
+    double *energies;    /* of columns of some rows of the band, less the shift */
+    double *groups;      /* of groups of as many columns as the kernel has: of those rows */
+    double *reaches;     /* the most energy of a window that begins in each group */
     int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
     uint8_t *is_uniform; /* of a row's windows */
     int has_uniform;
@@ -444,98 +467,158 @@ SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
 SURVEY(survey_floats, float, double, TO_SINGLE)
 SURVEY(survey_doubles, double, double, AS_IT_IS)
 #undef SURVEY
-/* The spreads, about, of 8 x 8 windows of a tile, by 16 of their rows: those up to `end` that are not
- * known yet. */
-#define SAMPLE(NAME, PIXEL, SUM)                                                               \
-    static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r, int end)             \
+/* The exponent of a number of no sign, in single precision: values of one differ by less than twice. */
+static INLINE int VARIANT(octave)(double value)
+{
+    const float single = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    return (int)(bits >> 23 & 255);
+}
+
+/* Counts the spreads, about, of the windows of some rows of a tile, by 16 of their lines. Where the
+ * sums' rounding may be all that they are, windows count as flat. */
+#define SAMPLE(NAME, PIXEL)                                                                    \
+    static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r)                      \
     {                                                                                          \
         const Task *t = b->task;                                                               \
         const Layout *l = b->layout;                                                           \
         const double n = (double)(t->height * t->width);                                       \
-        const ptrdiff_t lines = t->height < 16 ? t->height : 16;                               \
+        const ptrdiff_t lines = t->height < 16 ? t->height : 16, step = t->stride_x;           \
+        const ptrdiff_t columns = (r->cols - 1) * step + t->width;                             \
         const double count = (double)(lines * t->width);                                       \
-        for (; r->sampled < end; r->sampled++) {                                               \
-            const int at = r->sampled * 37 % SAMPLES; /* the first lie all over the tile, too */ \
-            const ptrdiff_t row = r->top + r->rows * (at / 8 * 2 + 1) / 16;                    \
-            const ptrdiff_t col = r->left + r->cols * (at % 8 * 2 + 1) / 16;                   \
-            double spread = 0;                                                                 \
+        const double scale = b->unit * b->unit * n * (t->metric == ZNCC ? n : 1) / count;      \
+        double *sums = b->sums, *squares = b->squares, *energy = b->s, *spread = b->e;         \
+        memset(r->octaves, 0, sizeof r->octaves);                                              \
+        for (ptrdiff_t i = 0; i < SAMPLED_ROWS; i++) {                                         \
+            const ptrdiff_t row = r->top + r->rows * (2 * i + 1) / (2 * SAMPLED_ROWS);         \
+            memset(energy, 0, (size_t)r->cols * sizeof *energy);                               \
+            memset(spread, 0, (size_t)r->cols * sizeof *spread);                               \
             for (ptrdiff_t c = 0; c < t->channels; c++) {                                      \
-                SUM sums[8] = {0}, squares[8] = {0}; /* apart, so that vectors add them */      \
+                memset(sums, 0, (size_t)columns * sizeof *sums);                               \
+                memset(squares, 0, (size_t)columns * sizeof *squares);                         \
                 for (ptrdiff_t k = 0; k < lines; k++) {                                        \
                     const ptrdiff_t y = row * t->stride_y + t->height * k / lines;             \
                     const PIXEL *p = (const PIXEL *)(const void *)b->planes +                  \
-                                     (c * l->lines + y) * l->pitch + col * t->stride_x;        \
-                    ptrdiff_t x = 0;                                                           \
-                    for (; x + 8 <= t->width; x += 8)                                          \
-                        for (int j = 0; j < 8; j++)                                            \
-                            sums[j] += p[x + j], squares[j] += (SUM)p[x + j] * p[x + j];       \
-                    for (; x < t->width; x++)                                                  \
-                        sums[0] += p[x], squares[0] += (SUM)p[x] * p[x];                       \
+                                     (c * l->lines + y) * l->pitch + r->left * step;           \
+                    for (ptrdiff_t x = 0; x < columns; x++)                                    \
+                        sums[x] += p[x], squares[x] += (double)p[x] * p[x];                    \
                 }                                                                              \
-                double sum = 0, energy = 0;                                                    \
-                for (int j = 0; j < 8; j++)                                                    \
-                    sum += (double)sums[j], energy += (double)squares[j];                      \
-                const double mean = t->metric == ZNCC ? sum / count : 0;                       \
-                spread += energy / count - mean * mean;                                        \
+                double sum = 0, square = 0;                                                    \
+                for (ptrdiff_t x = 0; x < t->width; x++)                                       \
+                    sum += sums[x], square += squares[x];                                      \
+                for (ptrdiff_t col = 0, x = 0; col < r->cols; col++) {                         \
+                    for (; x < col * step; x++) {                                              \
+                        sum += sums[x + t->width] - sums[x];                                   \
+                        square += squares[x + t->width] - squares[x];                          \
+                    }                                                                          \
+                    energy[col] += square;                                                     \
+                    spread[col] += square - (t->metric == ZNCC ? sum * sum / count : 0);       \
+                }                                                                              \
             }                                                                                  \
-            spread *= b->unit * b->unit * n * (t->metric == ZNCC ? n : 1);                     \
-            r->spreads[r->sampled] = spread > 0 ? spread : DBL_MAX;                            \
+            for (ptrdiff_t col = 0; col < r->cols; col++)                                      \
+                if (spread[col] > FLAT * energy[col])                                          \
+                    r->octaves[VARIANT(octave)(scale * spread[col])]++;                        \
         }                                                                                      \
+        r->is_sampled = 1;                                                                     \
     }
-SAMPLE(sample_bytes, uint8_t, uint64_t)
-SAMPLE(sample_words, uint16_t, uint64_t)
-SAMPLE(sample_floats, float, double)
+SAMPLE(sample_bytes, uint8_t)
+SAMPLE(sample_words, uint16_t)
+SAMPLE(sample_floats, float)
 #undef SAMPLE
 #undef TO_INTEGER
 #undef TO_SINGLE
 #undef AS_IT_IS
 
-/* What the sums of a band of floats need: shift, unit, and the energies of its columns. */
-static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
+/* What a window of a band of floats holds at most. Rows come in groups as tall as the kernel, columns
+ * in groups as wide: a window lies in two of each. */
+static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
     const float *planes = (const float *)(const void *)b->planes;
-    double *energies = b->energies, most = 0;
-    memset(energies, 0, (size_t)columns * sizeof *energies);
-    for (ptrdiff_t c = 0; c < t->channels; c++) {
-        double sum = 0, count = 0;
-        for (ptrdiff_t y = 0; y < lines && t->metric != NCC; y += 8, count += (double)columns)
-            for (ptrdiff_t x = 0; x < columns; x++)
-                sum += planes[(c * l->lines + y) * l->pitch + x];
-        const double mean = count > 0 ? sum / count : 0;
-        for (ptrdiff_t y = 0; y < lines; y++) {
-            const float *p = planes + (c * l->lines + y) * l->pitch;
-            for (ptrdiff_t x = 0; x < columns; x++)
-                energies[x] += (p[x] - mean) * (p[x] - mean);
+    const ptrdiff_t count = (columns + t->width - 1) / t->width;
+    double *groups = b->groups, *energies = b->energies, most = 0;
+    memset(groups, 0, (size_t)count * sizeof *groups);
+    memset(b->reaches, 0, (size_t)count * sizeof *b->reaches);
+    for (ptrdiff_t top = 0; top < lines; top += t->height) {
+        const ptrdiff_t bottom = top + t->height < lines ? top + t->height : lines;
+        memset(energies, 0, (size_t)columns * sizeof *energies);
+        for (ptrdiff_t c = 0; c < t->channels; c++) {
+            const double mean = b->shift[c];
+            for (ptrdiff_t y = top; y < bottom; y++) {
+                const float *p = planes + (c * l->lines + y) * l->pitch;
+                for (ptrdiff_t x = 0; x < columns; x++)
+                    energies[x] += (p[x] - mean) * (p[x] - mean);
+            }
         }
-        b->shift[c] = mean;
+        double before = 0; /* of the group before, in these rows and those above */
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const ptrdiff_t right = (i + 1) * t->width < columns ? (i + 1) * t->width : columns;
+            double energy = 0;
+            for (ptrdiff_t x = i * t->width; x < right; x++) {
+                energy += energies[x];
+                most = most > energies[x] ? most : energies[x];
+            }
+            const double both = groups[i] + energy;
+            groups[i] = energy;
+            if (i > 0 && b->reaches[i - 1] < before + both)
+                b->reaches[i - 1] = before + both;
+            before = both;
+        }
+        if (b->reaches[count - 1] < before)
+            b->reaches[count - 1] = before;
     }
     b->largest = 0;
-    for (ptrdiff_t x = 0; x < columns; x++) {
-        b->largest += energies[x];
-        most = most > energies[x] ? most : energies[x];
-    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        b->largest = b->largest > b->reaches[i] ? b->largest : b->reaches[i];
     int exponent = 0;
     frexp(sqrt(most), &exponent); /* no value is larger */
     b->unit = ldexp(1, exponent < -120 ? 120 : -exponent);
 }
 
-/* How far sums of a tile's windows may be off. Each is one of `count` roundings, one after another,
- * of sums that are at most the tile's: of squares its energy, of values its root times that of
- * their number (Cauchy and Schwarz). */
+/* What the sums of a band of floats need: shift, unit, and the energies of its windows. */
+static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
+{
+    const Task *t = b->task;
+    const Layout *l = b->layout;
+    const float *planes = (const float *)(const void *)b->planes;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        double sum = 0, count = 0;
+        for (ptrdiff_t y = 0; y < lines && t->metric != NCC; y += 8, count += (double)columns)
+            for (ptrdiff_t x = 0; x < columns; x++)
+                sum += planes[(c * l->lines + y) * l->pitch + x];
+        b->shift[c] = count > 0 ? sum / count : 0;
+    }
+    VARIANT(find_reaches)(b, lines, columns);
+}
+
+/* How far sums of a tile's windows may be off. With v lanes, of which a running sum takes d steps:
+ *
+ * - A column's sum is made of as many roundings as the band has lines, and of those of the values
+ *   that come and go, which are no more than two windows' for each kernel's height of lines.
+ * - A tile's first window is a sum of its columns. The next v windows differ from the one before by
+ *   differences of columns, with d + 1 roundings of sums of these, and one of the window's sum.
+ *
+ * Each rounding of squares is of no more than W, the largest energy of a window; those of the
+ * differences of v columns are of no more than 2 W, or of so many times that as windows have room
+ * there. Values add up to at most the root of W times that of a window's pixels, of which a row
+ * more is summed in between (Cauchy and Schwarz). */
 static void VARIANT(find_drift)(const VARIANT(Band) *b, VARIANT(Region) *r)
 {
     const Task *t = b->task;
-    const double n = (double)(t->height * t->width), lines = (double)b->layout->lines;
-    const ptrdiff_t left = r->left * t->stride_x, width = (r->cols - 1) * t->stride_x + t->width;
-    double energy = 0;
-    for (ptrdiff_t x = left; x < left + width; x++)
-        energy += b->energies[x];
-    const double count = 2 * (lines + (double)(t->height + width)) + 16;
-    const double around = count * 0x1p-53 * energy;
-    const double cells = lines * (double)(width * t->channels);
-    r->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(cells * n)) : around;
+    const double n = (double)(t->height * t->width), lanes = LANES / 2;
+    const double steps = LANES == 16 ? 3 : LANES == 8 ? 2 : 1;
+    const ptrdiff_t left = r->left * t->stride_x, last = left + (r->cols - 1) * t->stride_x;
+    double most = 0;
+    for (ptrdiff_t i = left / t->width; i <= last / t->width; i++)
+        most = most > b->reaches[i] ? most : b->reaches[i];
+    const double windows = ceil(lanes / (double)t->width);
+    const double column = t->stride_x > 1 ? 2 : (2 * (steps + 1) * windows + 1) / lanes;
+    const double lines = (double)b->layout->lines * (2 + 4 / (double)t->height);
+    const double count = lines + (double)t->width + column * (double)(last - left + LANES) + 64;
+    const double around = 2 * count * 0x1p-53 * most;
+    r->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(n * (n + (double)t->width))) : around;
 }
 
 /* Transforms two tiles, or one if `other` is NULL, and back for all kernels; or, in double
@@ -733,8 +816,9 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         int is_doubtful = 0;
         if (t->type == FLOATS) {
             const float *p = (const float *)(const void *)b->planes + at;
-            spread = square * VARIANT(float_spread)(t, p, plane, l->pitch, mean, &is_doubtful);
-            direct = b->unit * VARIANT(floats_direct)(t, p, plane, l->pitch, mean);
+            direct = b->unit * VARIANT(float_window)(t, p, plane, l->pitch, mean, &spread,
+                                                     &is_doubtful);
+            spread *= square;
             for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
                 shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
         } else if (t->type == BYTES) {
@@ -1358,19 +1442,18 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
-/* About how many of a tile's windows have a spread that is not 0 but clearly below `lowest`. Where
- * none of the first samples has, none is taken to have. */
+/* About how many of a tile's windows have a spread that is not 0 but below `lowest`, those less than
+ * twice below aside. */
 static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r, double lowest)
 {
     ptrdiff_t open = 0;
-    for (int i = 0; i < SAMPLES && (i < FIRST_SAMPLES || open); i++) {
-        if (i == r->sampled)
-            (b->task->type == BYTES   ? VARIANT(sample_bytes)
-             : b->task->type == WORDS ? VARIANT(sample_words)
-                                      : VARIANT(sample_floats))(b, r, i ? SAMPLES : FIRST_SAMPLES);
-        open += 2 * r->spreads[i] < lowest;
-    }
-    return open * r->rows * r->cols / SAMPLES;
+    if (!r->is_sampled)
+        (b->task->type == BYTES   ? VARIANT(sample_bytes)
+         : b->task->type == WORDS ? VARIANT(sample_words)
+                                  : VARIANT(sample_floats))(b, r);
+    for (int i = VARIANT(octave)(lowest) - 1; i >= 0; i--)
+        open += r->octaves[i];
+    return open * r->rows / SAMPLED_ROWS;
 }
 
 /* Lets those tiles not wait for a transform in single precision of which more windows than `budget`
@@ -1505,6 +1588,8 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
     b.saved = correlation_take(&arena, (size_t)(count * 2 * block_rows * blocks) * sizeof(float));
     b.shift = correlation_take(&arena, (size_t)t->channels * sizeof *b.shift);
     b.energies = correlation_take(&arena, (size_t)columns * sizeof *b.energies);
+    b.groups = correlation_take(&arena, (size_t)columns * sizeof *b.groups);
+    b.reaches = correlation_take(&arena, (size_t)columns * sizeof *b.reaches);
     b.above = correlation_take(&arena, (size_t)l.columns * sizeof *b.above);
     b.is_uniform = correlation_take(&arena, (size_t)t->cols);
     int failed = 0;

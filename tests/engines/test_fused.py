@@ -328,9 +328,11 @@ def test_folded_tiles_of_odd_and_even_kernels(size, shape, rng, monkeypatch):
 @pytest.mark.parametrize("kernel", [(32, 32), (64, 64), (128, 128), (9, 200), (256, 256)])
 @pytest.mark.parametrize("windows", [(1, 1), (193, 193), (385, 257), (897, 1900)])
 def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
-    def time_of(pixels, folds):
-        in_cache = kernel_parts._time_of(pixels, folds)
-        return in_cache * kernel_parts._beyond_cache(pixels, folds, 1)
+    def time_of(down, across, folds):
+        in_cache = kernel_parts._time_of(down * across, folds)
+        others = (down // folds != 256) + (across != 256)
+        in_cache *= kernel_parts._OTHER_SIDE**others
+        return in_cache * kernel_parts._beyond_cache(down * across, folds, 1)
 
     chosen = kernel_parts.best_cut((*kernel, 1), windows)
     least = math.inf
@@ -345,11 +347,10 @@ def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
             of_tile = down + 1 - size[0], across + 1 - size[1]
             tiles = math.prod(-(-n // of) for n, of in zip(windows, of_tile, strict=True))
             pairs = tiles if folds > 1 else -(-tiles // 2)
-            time = pairs * time_of(down * across, folds) * (math.prod(parts) + 0.3)
-            least = min(least, time)
-    time = time_of(math.prod(chosen.sides), chosen.folds)
-    time *= math.prod(chosen.parts) + 0.3
-    assert chosen.pairs * time == pytest.approx(least)
+            time = time_of(down, across, folds) * (math.prod(parts) + 0.3)
+            least = min(least, pairs * (time + kernel_parts._OF_PAIR))
+    time = time_of(*chosen.sides, chosen.folds) * (math.prod(chosen.parts) + 0.3)
+    assert chosen.pairs * (time + kernel_parts._OF_PAIR) == pytest.approx(least)
 
 
 def test_a_single_block_is_transformed_in_a_tile_of_its_own_size(rng):
@@ -951,6 +952,33 @@ def test_floats_beside_one_of_another_magnitude(bright, metric, variant):
     for image, kernel, truth in one_bright_pixel(bright, metric):
         check(found(image, kernel, metric), truth)
         check_direct(variant, image, kernel, metric, truth)
+
+
+@cache
+def faint_noise_beside(contrast, noise, channels):
+    """A picture of noise, of which one side has contrast; a kernel of the noise, and the scores."""
+    rng = np.random.default_rng(40)
+    image = noise * rng.normal(0, 1, (150, 170, channels))
+    if contrast == "rows":
+        image[:60] += rng.normal(0, 1, (1, 170, channels))
+    elif contrast == "columns":
+        image[:, :70] += rng.normal(0, 1, (150, 1, channels))
+    else:
+        image[rng.integers(0, 150, 5), rng.integers(0, 170, 5)] += 30
+    image = image.astype(np.float32)
+    kernel = image[100:109, 120:133].copy()
+    return image, kernel, {metric: plain_map(image, kernel, metric) for metric in CORRELATED}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("contrast", ["rows", "columns", "points"])
+def test_running_sums_that_came_from_contrast(contrast, noise, channels, variant):
+    """What contrast left in the sums over windows of floats may be more than faint noise has."""
+    image, kernel, truths = faint_noise_beside(contrast, noise, channels)
+    for metric in ("ncc", "zncc"):
+        check(found(image, kernel, metric), truths[metric])
+        check_direct(variant, image, kernel, metric, truths[metric])
 
 
 @cache

@@ -35,9 +35,6 @@ DOUBLES["avxvnni"] = DOUBLES["avx2"]
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 for _name in ("dotprod", "neon", "portable"):
     COSTS[_name], DOUBLES[_name] = COSTS["sse2"], DOUBLES["sse2"]
-# Kernels of which a transform of 256x256 has many windows.
-_SMALL_KERNEL = 128
-_LARGE_TILE = 512
 # The time of the transform back, over that of one there.
 _BACK = 0.3
 # A tile's own transforms are taken, of which the kernel's are made, if they take less than this
@@ -45,13 +42,14 @@ _BACK = 0.3
 _WORTH_CUTTING = 0.8
 # Seconds of the calls from Python that begin a search.
 CALL_SECONDS = 1.3e-4
-# How much longer transforms take of `ncc`, and of `zncc`, that must be as exact as in a map, and by
-# how much more over the kernel's side: dark windows, and those of little contrast, are made again;
-# a small one has less contrast. Ten photographs with kernels of 8, 16, 32, 64 and 128 on an Intel
-# Xeon took on average 1.3, 1.4, 1.2, 1.0 and 1.0 times as long for `ncc` of bytes, 2.4, 2.5, 1.7,
-# 1.1 and 1.1 times for `zncc`, and 5.6, 2.5, 2.2, 1.5 and 1.3 times for `zncc` of floats.
-_AGAIN = {"ncc": (1.3, 0), "zncc": (1.1, 16)}
-_AGAIN_OF_FLOATS = _AGAIN | {"zncc": (1.3, 16)}
+# About how many tiles of 256x256 have windows of next to none of their contrast: where correlations
+# must be as exact as in a map, these are summed directly, or the tile is transformed again in
+# double precision, which takes as long. The windows of large kernels have more contrast; the share
+# falls with the square of the kernel's area over that of bytes or of other types. Eight photographs
+# with kernels of 16, 32, 64 and 128 had such windows in 0.9, 0.7, 0.2 and 0 of the tiles by `zncc`
+# of bytes, and in 0.9, 0.9, 0.5 and 0.05 of uint16 and float32.
+_MADE_AGAIN = {"ncc": 0.03, "zncc": 0.95}
+_AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 4096
 # How much longer transforms take of bytes that are looked up, and their pixels. Nothing is summed
 # over windows, and their scores take no time beside that.
 _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
@@ -93,13 +91,17 @@ def _cut_for(problem: Problem, windows: tuple[int, int]) -> Cut:
     planes = planes_of(problem)
     if problem.metric == "sad":
         return best_cut(planes, windows, problem.stride, is_near=True)
-    square = best_cut(planes, windows, problem.stride, is_square=True)
-    best = best_cut(planes, windows, problem.stride)
-    # Beside contrast in one tile, flat windows are made again, which takes longer than is saved.
-    is_made_again = problem.metric != "ssd" and kernel_parts.is_made_again(problem)
-    is_small = max(problem.kernel[:2]) <= _SMALL_KERNEL
-    is_large_tile = best.pairs > 1 or max(best.sides) > _LARGE_TILE
-    return square if is_made_again and is_small and is_large_tile else best
+    again = _share_made_again(problem)
+    return best_cut(planes, windows, problem.stride, share_made_again=again)
+
+
+def _share_made_again(problem: Problem) -> float:
+    """Return about how many tiles of 256x256 have windows that are made again."""
+    if problem.metric not in _MADE_AGAIN or not kernel_parts.is_made_again(problem):
+        return 0.0
+    area = problem.kernel[0] * problem.kernel[1]
+    of_type = _AREA_OF_BYTES if problem.dtype == "uint8" else _AREA_OF_WIDE
+    return _MADE_AGAIN[problem.metric] / (1 + (area / of_type) ** 2)
 
 
 def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
@@ -173,7 +175,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     """Estimate the seconds for a kernel, if so many share the transforms of a tile."""
     transform, _, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
-    height, width, channels = problem.kernel
+    height, _, channels = problem.kernel
     cut, bands = cut_of(problem), -(-rows // _windows_of_transform(problem)[0])
     transform *= cut.transform
     pairs = cut.pairs * problem.threads
@@ -190,11 +192,9 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     if problem.dtype not in INTEGER_RANGE:
         summing *= _FLOATS
     shared, unshared = forward + summing, backward + scoring
-    again = 0.0
-    if problem.metric in _AGAIN and kernel_parts.is_made_again(problem):
-        by_metric = _AGAIN if problem.dtype in INTEGER_RANGE else _AGAIN_OF_FLOATS
-        factor, of_small = by_metric[problem.metric]
-        again = (factor - 1 + of_small / math.sqrt(height * width)) * (shared + unshared)
+    share = _share_made_again(problem)
+    again = kernel_parts.time_made_again(cut.sides, cut.folds, planes[2], share) - 1
+    again *= forward + backward
     if together > 1:
         unshared += forward * _PRODUCT_SHARE
     return (shared / together + unshared + again) / problem.threads

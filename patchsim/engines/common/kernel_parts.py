@@ -105,7 +105,7 @@ def best_cut(
     windows: tuple[int, int],
     stride: tuple[int, int] = (1, 1),
     *,
-    is_square: bool = False,
+    share_made_again: float = 0.0,
     is_near: bool = False,
 ) -> Cut:
     """Return how a kernel is best cut for a map of (rows, cols).
@@ -116,16 +116,16 @@ def best_cut(
         The planes of the image that are transformed for each part.
     windows : (rows, cols)
     stride : (y, x)
-    is_square : bool
-        Take transforms of 256x256 alone.
+    share_made_again : float
+        About how many tiles of 256x256, from 0 to 1, have windows that are made again.
     is_near : bool
         The spectra of many planes pass through the cache: count transforms that fill it as longer.
     """
     planes, cuts = kernel[2], []
     axes = list(zip(kernel[:2], windows, stride, strict=True))
-    for folds in (1,) if is_square or stride[0] > 1 else (1, 2):
-        lines = _axes(*axes[0], is_square, folds)
-        for down, across in itertools.product(lines, _axes(*axes[1], is_square)):
+    for folds in (1,) if stride[0] > 1 else (1, 2):
+        lines = _axes(*axes[0], folds)
+        for down, across in itertools.product(lines, _axes(*axes[1])):
             pairs = -(-down.tiles * across.tiles // (2 // folds))
             transform, count = _time_of(down.side * across.side, folds), down.parts * across.parts
             sides = down.side, across.side
@@ -133,7 +133,10 @@ def best_cut(
                 transform *= _FAR if _is_far(sides, folds) else 1.0
             else:
                 transform *= _beyond_cache(math.prod(sides), folds, planes)
-            made = transform * (count * planes + _BACK)
+                transform *= _OTHER_SIDE ** ((down.side != 256 * folds) + (across.side != 256))
+            again = time_made_again(sides, folds, planes, share_made_again)
+            made = transform * (count * planes + _BACK) * again
+            made += 0.0 if is_near else _OF_PAIR * planes
             spectrum = _values(sides, folds)[1] if is_near else 0
             is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
             # The kernel's own transforms take about as long as a pair's.
@@ -152,8 +155,19 @@ def best_cut(
 
 # The time of a transform back, over that of one there with the product.
 _BACK = 0.3
-# How much longer transforms of a folded tile take, of as many values.
-_FOLDING = 1.15
+# A pair of tiles takes this more for each plane, to look at its pixels and to write its scores,
+# over the time of a transform.
+_OF_PAIR = 0.13
+# How much longer a tile takes that is transformed in double precision, or has windows of which as
+# many are summed directly as that would take.
+_AGAIN = 1.1
+# And by how much, for each 256x256 values of single precision in all planes, beyond so many.
+_CACHED_DOUBLES, _UNCACHED_DOUBLES = 7, 0.4
+# How many times the windows that transforms of 256x256 leave open others do: their rounding is 4/3.
+_MORE_OPEN = 1.4
+# How much longer transforms of a folded tile take, of as many values; and those along an axis that
+# is not of 256 values, for which code without loops was written.
+_FOLDING, _OTHER_SIDE = 1.15, 1.03
 # And by how much transforms that do not fit the cache of a core, for each 256x256 values beyond so
 # many; folded ones for each plane. Linux, an Intel Xeon with 2 MiB for each core, images of one and
 # three channels.
@@ -163,6 +177,26 @@ _CACHED_AREA, _UNCACHED, _UNCACHED_FOLDED = 4, 0.07, 0.02
 _FAR, _NEAR_VALUES, _NEAR_SIDES = 1.5, 1 << 18, (512, 768)
 # Larger transforms of a kernel do not stay prepared, which counts where few pairs share them.
 MOST_PREPARED, _FEW_PAIRS = 1 << 24, 2
+
+
+def time_made_again(sides: tuple[int, int], folds: int, planes: int, share: float) -> float:
+    """Return the time of transforms, with what is made again, over that of those in float32 alone.
+
+    Parameters
+    ----------
+    sides : (y, x)
+        Pixels of a tile: a larger one has contrast and flat windows more often, a smaller one as
+        often.
+    folds : int
+    planes : int
+    share : float
+        Of tiles of 256x256 with windows that are made again, from 0 to 1.
+    """
+    area = math.prod(sides) / 256**2
+    more_often = 1.0 if sides == (256, 256) else _MORE_OPEN * max(1.0, area)
+    doubles = 2 * planes * area / folds
+    uncached = 1 + _UNCACHED_DOUBLES * max(0.0, doubles - _CACHED_DOUBLES)
+    return 1 + _AGAIN * uncached * (1.0 - math.pow(1.0 - share, more_often))
 
 
 def _is_far(sides: tuple[int, int], folds: int) -> bool:
@@ -192,12 +226,12 @@ def _values(sides: tuple[int, int], folds: int) -> tuple[int, int]:
     return of_tile, of_kernel
 
 
-def _axes(length: int, count: int, stride: int, is_square: bool, folds: int = 1) -> list[_Axis]:
+def _axes(length: int, count: int, stride: int, folds: int = 1) -> list[_Axis]:
     """Return the axes that transforms may have, without those that another one is better than."""
     built = extension()
     assert built is not None, "it was built"
     axes = []
-    sides = (built.SIDE,) if is_square else [folds * side for side in built.SIDES]
+    sides = [folds * side for side in built.SIDES]
     for side in sides:
         for parts in range(1, built.MOST_PARTS + 1):
             longest = -(-length // parts)
