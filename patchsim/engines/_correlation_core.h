@@ -790,7 +790,7 @@ static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, pt
  * too many. */
 static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
                                const VARIANT(Rule) *rule, ptrdiff_t row, ptrdiff_t left,
-                               ptrdiff_t count, int may_repeat, ptrdiff_t budget,
+                               ptrdiff_t count, ptrdiff_t budget,
                                VARIANT(Segment) *segment, const VARIANT(Spreads) *spreads,
                                double *shift, float *out)
 {
@@ -799,7 +799,7 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
     const double n = (double)(t->height * t->width), square = b->unit * b->unit;
     const ptrdiff_t plane = l->lines * l->pitch;
     double sums[BLOCK];
-    if (may_repeat && !known->is_double && known->open > budget)
+    if (!known->is_double && known->open > budget)
         return 1;
     if (b->own_taps)
         VARIANT(sum_open_of_bytes)(b, t, row, left, count, under, lowest, sums);
@@ -808,7 +808,7 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         if (!(under[i] > 0 && under[i] < lowest))
             continue;
         known->open++;
-        if (may_repeat && !known->is_double && known->open > budget)
+        if (!known->is_double && known->open > budget)
             return 1;
         t->direct++;
         ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
@@ -1072,8 +1072,8 @@ static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT
  * too many. */
 static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
                                  const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule,
-                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, int may_repeat,
-                                 ptrdiff_t budget, VARIANT(Segment) *segment)
+                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, ptrdiff_t budget,
+                                 VARIANT(Segment) *segment)
 {
     double shift[BLOCK];
     float *out = t->map + (b->top + row) * t->cols + left;
@@ -1097,7 +1097,7 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *know
         for (ptrdiff_t i = 0; i < count && t->metric == ZNCC; i++)
             shift[i] = 0;
     }
-    if (VARIANT(make_again)(b, t, known, rule, row, left, count, may_repeat, budget, segment,
+    if (VARIANT(make_again)(b, t, known, rule, row, left, count, budget, segment,
                             spreads, shift, out))
         return 1;
     VARIANT(Singles) best = before;
@@ -1220,13 +1220,12 @@ static INLINE VARIANT(Rule) VARIANT(rule_of)(const VARIANT(Band) *b, const Task 
     return (VARIANT(Rule)){scale, lowest};
 }
 
-/* Scores of a band's windows, for the kernels whose bits are set. Returns those of which tiles have
- * to be made again. */
-static unsigned VARIANT(finish)(VARIANT(Band) *b, int may_repeat, unsigned kernels)
+/* Scores of a band's windows, for the kernels whose bits are set. Returns those of which tiles in
+ * single precision have more than `budget` open windows, and have to be made again. */
+static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned kernels)
 {
     const Task *t = b->task;
     const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
-    const ptrdiff_t budget = correlation_budget(t);
     double flat = 0;
     for (ptrdiff_t c = 0; c < t->channels && t->type == FLOATS && t->metric == ZNCC; c++) {
         const double n = (double)(t->height * t->width);
@@ -1267,7 +1266,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, int may_repeat, unsigned kerne
                         *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
                                                       (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
                     if (VARIANT(score)(b, own, known, &spreads, &rules[k], row, left, end - left,
-                                       may_repeat, budget, segment))
+                                       budget, segment))
                         again |= 1u << k;
                     if (is_last)
                         VARIANT(settle)(b, own, r, known, &rules[k], segment, &own->maxima[block],
@@ -1506,6 +1505,8 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     Task *t = b->task;
     const unsigned every = (1u << b->count) - 1;
     const ptrdiff_t budget = t->metric == SSD || t->metric == SAD ? 0 : correlation_budget(t);
+    /* To give up a tile once windows are scored costs the scores of the whole band, too. */
+    const ptrdiff_t late = 2 * budget;
     const int is_sampled = t->metric == ZNCC || t->metric == NCC;
     VARIANT(divide)(b, order);
     const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
@@ -1529,16 +1530,16 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
                 again |= (unsigned)known->open << k;
             }
     } else
-        again = VARIANT(finish)(b, 1, every);
+        again = VARIANT(finish)(b, late, every);
     for (ptrdiff_t k = 0; k < b->count; k++)
-        if (again >> k & 1 && VARIANT(repeat)(b, t + k, budget, doubles))
+        if (again >> k & 1 && VARIANT(repeat)(b, t + k, late, doubles))
             return -1;
     if (t->metric == SSD)
         again = every;
     else if (again)
         VARIANT(save)(b, again);
     if (again)
-        VARIANT(finish)(b, 0, again);
+        VARIANT(finish)(b, PTRDIFF_MAX, again);
     return 0;
 }
 
@@ -1611,7 +1612,7 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
             VARIANT(find_excess)(&b, lines, columns);
         if (t->products) {
             VARIANT(sum_directly)(&b);
-            VARIANT(finish)(&b, 0, 1);
+            VARIANT(finish)(&b, PTRDIFF_MAX, 1);
         } else
             failed = VARIANT(correlate_band)(&b, order, &doubles);
     }
