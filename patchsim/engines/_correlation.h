@@ -75,6 +75,7 @@
 #define MORE_ROUNDING_UNITS 16
 #define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
 #define SAMPLED_ROWS 8 /* of a tile's windows, whose spreads tell how many are open */
+#define OCTAVES 256    /* exponents of single precision */
 /* Before a tile is transformed, `pair` is expected to return this times the product of the tile's and
  * the kernel's norms and the root of the kernel's pixels, over the root of the transform's. Of ten
  * photographs with kernels of 16 to 128 it returned 0.37 to 2.6 times the product of these. A tile of

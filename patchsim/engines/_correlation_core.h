@@ -263,8 +263,9 @@ DIRECT(words, uint16_t)
 
 /* X of a window of floats and its spread, of `zncc` times n, or the sum of squares of `ncc`; and the
  * means of its channels. `is_doubtful` where rounding decides whether the window is flat, as
- * metrics.exact says. Values of `zncc` are taken less the first one, whose own distance from the mean
- * is a part of the spread: one pass loses no more digits than the window's number of pixels has. */
+ * metrics.exact says. Values of `zncc` are taken less the first one, which is near the mean as a rule;
+ * where it is far, as a bright corner is, a second pass takes them less the mean that the first found,
+ * so that the sums lose no digits. */
 static double VARIANT(float_window)(const Task *t, const float *pixels, ptrdiff_t plane,
                                     ptrdiff_t pitch, double *mean, double *spread,
                                     int *is_doubtful)
@@ -272,48 +273,57 @@ static double VARIANT(float_window)(const Task *t, const float *pixels, ptrdiff_
     typedef float Narrow __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
     typedef VARIANT(Doubles) V;
     const ptrdiff_t lanes = LANES / 2;
-    const double n = (double)(t->height * t->width), *taps = t->taps;
+    const double n = (double)(t->height * t->width);
     double total = 0;
     int is_flat = 1, is_sure = 0;
     *spread = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        const double first = t->metric == NCC ? 0 : pixels[c * plane];
-        const V less = (V){0} + first;
-        V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};
-        double sum = 0, square = 0;
+        double less = t->metric == NCC ? 0 : pixels[c * plane];
+        double sum, square, product, own;
+        for (int pass = 0; pass < 2; pass++) {
+            const double *taps = t->taps + c * t->height * t->width;
+            const V lesses = (V){0} + less;
+            V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};
+            sum = square = product = 0;
 #define ADD(i, x)                                                                              \
     do {                                                                                       \
-        const V a = __builtin_convertvector(*(const Narrow *)(p + (x)), V) - less;             \
+        const V a = __builtin_convertvector(*(const Narrow *)(p + (x)), V) - lesses;           \
         sums[i] += a, squares[i] += a * a, products[i] += a * *(const V *)(taps + (x));        \
     } while (0)
-        for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {
-            const float *p = pixels + c * plane + y * pitch;
-            ptrdiff_t x = 0;
-            for (; x + 2 * lanes <= t->width; x += 2 * lanes) {
-                ADD(0, x);
-                ADD(1, x + lanes);
+            for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {
+                const float *p = pixels + c * plane + y * pitch;
+                ptrdiff_t x = 0;
+                for (; x + 2 * lanes <= t->width; x += 2 * lanes) {
+                    ADD(0, x);
+                    ADD(1, x + lanes);
+                }
+                if (x + lanes <= t->width) {
+                    ADD(0, x);
+                    x += lanes;
+                }
+                for (; x < t->width; x++) {
+                    const double a = p[x] - less;
+                    sum += a, square += a * a, product += a * taps[x];
+                }
             }
-            if (x + lanes <= t->width) {
-                ADD(0, x);
-                x += lanes;
-            }
-            for (; x < t->width; x++) {
-                const double a = p[x] - first;
-                sum += a, square += a * a, total += a * taps[x];
-            }
-        }
 #undef ADD
-        for (int i = 0; i < LANES / 2; i++) {
-            sum += sums[0][i] + sums[1][i], square += squares[0][i] + squares[1][i];
-            total += products[0][i] + products[1][i];
+            for (int i = 0; i < LANES / 2; i++) {
+                sum += sums[0][i] + sums[1][i], square += squares[0][i] + squares[1][i];
+                product += products[0][i] + products[1][i];
+            }
+            mean[c] = less + sum / n;
+            own = square - sum * (sum / n);
+            if (t->metric == NCC || square <= 64 * own)
+                break;
+            if (pass == 0)
+                less = mean[c];
         }
-        mean[c] = first + sum / n;
+        total += product;
         if (t->metric == NCC) {
             *spread += square;
             continue;
         }
-        const double own = square - sum * (sum / n);
-        const double all = square + first * (2 * sum + n * first);
+        const double all = square + less * (2 * sum + n * less);
         *spread += n * own;
         is_flat &= own <= FLAT * all;
         is_sure |= own > 1.01 * FLAT * all;
@@ -384,7 +394,7 @@ typedef struct {
     ptrdiff_t rows, cols;
     double energy;         /* of its pixels less their means, about: similar tiles become a pair */
     double drift;          /* of floats, n E - sum S^2 (or E, or what sad adds) is off by this at most */
-    uint16_t octaves[256]; /* some windows, by the exponents of their spreads, about */
+    uint16_t octaves[OCTAVES]; /* some windows, by the exponents of their spreads, about */
     int is_sampled;        /* whether these are known */
     int is_waiting;        /* for a transform in single precision, for some kernel */
 } VARIANT(Region);
@@ -427,7 +437,7 @@ typedef struct {
     double *shift;       /* [channels], what sums are taken less */
     double largest;      /* no window of the band has more energy, less the shift */
     double *energies;    /* of columns of some rows of the band, less the shift */
-    double *groups;      /* of groups of as many columns as the kernel has: of those rows */
+    double *groups;      /* the same of groups of columns, in the rows before */
     double *reaches;     /* the most energy of a window that begins in each group */
     int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
     uint8_t *is_uniform; /* of a row's windows */
@@ -467,17 +477,19 @@ SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
 SURVEY(survey_floats, float, double, TO_SINGLE)
 SURVEY(survey_doubles, double, double, AS_IT_IS)
 #undef SURVEY
-/* The exponent of a number of no sign, in single precision: values of one differ by less than twice. */
+/* The exponent of a number that is not negative, in single precision: numbers of one exponent differ by
+ * less than twice. */
 static INLINE int VARIANT(octave)(double value)
 {
     const float single = (float)value;
     uint32_t bits;
     memcpy(&bits, &single, sizeof bits);
-    return (int)(bits >> 23 & 255);
+    return (int)(bits >> 23);
 }
 
-/* Counts the spreads, about, of the windows of some rows of a tile, by 16 of their lines. Where the
- * sums' rounding may be all that they are, windows count as flat. */
+/* Counts the spreads, about, of the windows of some rows of a tile, by 16 of their lines. The memory is
+ * that of the sums, which hold nothing until a band is scored. Windows count as flat where their spread
+ * may be what rounding left of those before them in the row. */
 #define SAMPLE(NAME, PIXEL)                                                                    \
     static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r)                      \
     {                                                                                          \
@@ -516,8 +528,11 @@ static INLINE int VARIANT(octave)(double value)
                     spread[col] += square - (t->metric == ZNCC ? sum * sum / count : 0);       \
                 }                                                                              \
             }                                                                                  \
+            double most = 0;                                                                   \
             for (ptrdiff_t col = 0; col < r->cols; col++)                                      \
-                if (spread[col] > FLAT * energy[col])                                          \
+                most = most > energy[col] ? most : energy[col];                                \
+            for (ptrdiff_t col = 0; col < r->cols; col++)                                      \
+                if (spread[col] > FLAT * energy[col] && spread[col] > 0x1p-42 * most)          \
                     r->octaves[VARIANT(octave)(scale * spread[col])]++;                        \
         }                                                                                      \
         r->is_sampled = 1;                                                                     \
@@ -530,19 +545,25 @@ SAMPLE(sample_floats, float)
 #undef TO_SINGLE
 #undef AS_IT_IS
 
-/* What a window of a band of floats holds at most. Rows come in groups as tall as the kernel, columns
- * in groups as wide: a window lies in two of each. */
+/* Rows, or columns, of a group: as many as the kernel has, or more, because groups of few take long. */
+static INLINE ptrdiff_t VARIANT(group_of)(ptrdiff_t length)
+{
+    return length < 8 ? 8 : length;
+}
+
+/* What a window of a band of floats holds at most: it lies in two groups of rows, and of columns. */
 static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
     const float *planes = (const float *)(const void *)b->planes;
-    const ptrdiff_t count = (columns + t->width - 1) / t->width;
+    const ptrdiff_t tall = VARIANT(group_of)(t->height), wide = VARIANT(group_of)(t->width);
+    const ptrdiff_t count = (columns + wide - 1) / wide;
     double *groups = b->groups, *energies = b->energies, most = 0;
     memset(groups, 0, (size_t)count * sizeof *groups);
     memset(b->reaches, 0, (size_t)count * sizeof *b->reaches);
-    for (ptrdiff_t top = 0; top < lines; top += t->height) {
-        const ptrdiff_t bottom = top + t->height < lines ? top + t->height : lines;
+    for (ptrdiff_t top = 0; top < lines; top += tall) {
+        const ptrdiff_t bottom = top + tall < lines ? top + tall : lines;
         memset(energies, 0, (size_t)columns * sizeof *energies);
         for (ptrdiff_t c = 0; c < t->channels; c++) {
             const double mean = b->shift[c];
@@ -554,9 +575,9 @@ static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t c
         }
         double before = 0; /* of the group before, in these rows and those above */
         for (ptrdiff_t i = 0; i < count; i++) {
-            const ptrdiff_t right = (i + 1) * t->width < columns ? (i + 1) * t->width : columns;
+            const ptrdiff_t right = (i + 1) * wide < columns ? (i + 1) * wide : columns;
             double energy = 0;
-            for (ptrdiff_t x = i * t->width; x < right; x++) {
+            for (ptrdiff_t x = i * wide; x < right; x++) {
                 energy += energies[x];
                 most = most > energies[x] ? most : energies[x];
             }
@@ -602,8 +623,8 @@ static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t column
  *
  * Each rounding of squares is of no more than W, the largest energy of a window; those of the
  * differences of v columns are of no more than 2 W, or of so many times that as windows have room
- * there. Values add up to at most the root of W times that of a window's pixels, of which a row
- * more is summed in between (Cauchy and Schwarz). */
+ * there. Values add up to at most the root of W times that of a window's pixels (Cauchy and
+ * Schwarz). */
 static void VARIANT(find_drift)(const VARIANT(Band) *b, VARIANT(Region) *r)
 {
     const Task *t = b->task;
@@ -611,14 +632,15 @@ static void VARIANT(find_drift)(const VARIANT(Band) *b, VARIANT(Region) *r)
     const double steps = LANES == 16 ? 3 : LANES == 8 ? 2 : 1;
     const ptrdiff_t left = r->left * t->stride_x, last = left + (r->cols - 1) * t->stride_x;
     double most = 0;
-    for (ptrdiff_t i = left / t->width; i <= last / t->width; i++)
+    const ptrdiff_t wide = VARIANT(group_of)(t->width);
+    for (ptrdiff_t i = left / wide; i <= last / wide; i++)
         most = most > b->reaches[i] ? most : b->reaches[i];
     const double windows = ceil(lanes / (double)t->width);
     const double column = t->stride_x > 1 ? 2 : (2 * (steps + 1) * windows + 1) / lanes;
     const double lines = (double)b->layout->lines * (2 + 4 / (double)t->height);
     const double count = lines + (double)t->width + column * (double)(last - left + LANES) + 64;
     const double around = 2 * count * 0x1p-53 * most;
-    r->drift = t->metric == ZNCC ? around * (n + 2 * sqrt(n * (n + (double)t->width))) : around;
+    r->drift = t->metric == ZNCC ? around * 3 * n : around;
 }
 
 /* Transforms two tiles, or one if `other` is NULL, and back for all kernels; or, in double
@@ -1441,8 +1463,8 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
-/* About how many of a tile's windows have a spread that is not 0 but below `lowest`, those less than
- * twice below aside. */
+/* About how many of a tile's windows have a spread that is not 0 but below `lowest`, those of its own
+ * octave aside. */
 static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r, double lowest)
 {
     ptrdiff_t open = 0;

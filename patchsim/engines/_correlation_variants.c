@@ -310,7 +310,7 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
                                     : correlation_work_bytes(t, kernels) +
                                           piece(count * sizeof(int16_t *)) +
                                           count * piece(correlation_own_bytes(t));
-    return work + piece(count * correlation_segments(t, l) * 192) + piece(most * (96 + 2 * 256)) +
+    return work + piece(count * correlation_segments(t, l) * 192) + piece(most * (96 + 2 * OCTAVES)) +
            piece(most * sizeof(void *)) + piece(count * most * 24) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece(count * (size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
@@ -350,7 +350,7 @@ size_t correlation_weighted_scratch(const Weighted *w, const Layout *l)
     const size_t outputs = (size_t)correlation_outputs(w).count, tall = (size_t)l->tall;
     const size_t planes = (size_t)(t->parts_y * t->parts_x * w->plane_count);
     const size_t pixels = (size_t)(l->lines * l->pitch), item = (size_t)correlation_item(t);
-    return piece(most * (96 + 2 * 256)) + piece(most * sizeof(void *)) + piece(most * channels * 8) +
+    return piece(most * (96 + 2 * OCTAVES)) + piece(most * sizeof(void *)) + piece(most * channels * 8) +
            piece(channels * pixels * item) + piece((size_t)l->pitch * 4) +
            piece((size_t)l->bands * tall * (size_t)t->cols) + piece(TILE_VALUES * 8) +
            piece(outputs * TILE_VALUES * 8) + piece((size_t)(2 * SIDE * SIDE) * 8) +

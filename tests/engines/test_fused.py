@@ -500,6 +500,18 @@ def sky_and_wall(metric, dtype):
     return image, kernel, plain_map(image, kernel, metric)
 
 
+def watched_counts(monkeypatch):
+    """A list that gets, of each tile, the windows summed directly and the transforms made again."""
+    counts, scores = [], _correlation.scores
+
+    def watched(**arguments):
+        counts.append(scores(**arguments))
+        return counts[-1]
+
+    monkeypatch.setattr(_correlation, "scores", watched)
+    return counts
+
+
 @pytest.mark.parametrize("folds", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("metric", ["ncc", "zncc"])
@@ -509,14 +521,7 @@ def test_tiles_with_many_windows_of_little_contrast_have_no_direct_sums(
 ):
     """They are made again at once, bright ones and dark ones beside black and white."""
     image, kernel, truth = sky_and_wall(metric, dtype)
-    counts = []
-
-    def watched(**arguments):
-        counts.append(scores(**arguments))
-        return counts[-1]
-
-    scores = _correlation.scores
-    monkeypatch.setattr(_correlation, "scores", watched)
+    counts = watched_counts(monkeypatch)
     for parts in ((1, 1), (2, 2)):
         cut_like(monkeypatch, parts, (256, 256), folds)
         check(found(image, kernel, metric), truth)
@@ -979,6 +984,34 @@ def test_running_sums_that_came_from_contrast(contrast, noise, channels, variant
     for metric in ("ncc", "zncc"):
         check(found(image, kernel, metric), truths[metric])
         check_direct(variant, image, kernel, metric, truths[metric])
+
+
+@pytest.mark.parametrize("ground", [0, 0.1])
+@pytest.mark.usefixtures("variant")
+def test_a_large_window_of_floats_with_a_bright_corner(ground):
+    """Beside contrast it is summed directly, and its first pixel is far from its mean."""
+    rng, side = np.random.default_rng(3), 1000
+    image = np.full((side + 2, side + 2, 1), ground, np.float32)
+    image[0, 0] = 0.7
+    image[side:] += rng.normal(0, 30, (2, side + 2, 1)).astype(np.float32)
+    image[:, side:] += rng.normal(0, 30, (side + 2, 2, 1)).astype(np.float32)
+    kernel = rng.normal(0, 1e-4, (side, side, 1)).astype(np.float32)
+    kernel[0, 0] += 1
+    score = exact_map(image[:side, :side], kernel, "zncc").item()
+    assert abs(found(image, kernel, "zncc").map[0, 0] - score) < 1e-7
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.usefixtures("variant")
+def test_black_floats_beside_noise_are_no_reason_for_double_precision(metric, monkeypatch):
+    """What the sums of noise leave behind is no spread of black windows."""
+    rng = np.random.default_rng(0)
+    image = (rng.integers(0, 256, (400, 700, 1)) / 255).astype(np.float32)
+    image[:, np.arange(700) % 220 >= 100] = 0
+    kernel = image[105:137, 25:57].copy()
+    counts = watched_counts(monkeypatch)
+    check(found(image, kernel, metric), plain_map(image, kernel, metric))
+    assert counts == [(0, 0)]
 
 
 @cache

@@ -155,15 +155,16 @@ def best_cut(
 
 # The time of a transform back, over that of one there with the product.
 _BACK = 0.3
-# A pair of tiles takes this more for each plane, to look at its pixels and to write its scores,
-# over the time of a transform.
+# A pair of tiles takes this more for each plane, whatever its sides are, over the time of a
+# transform of 256x256.
 _OF_PAIR = 0.13
 # How much longer a tile takes that is transformed in double precision, or has windows of which as
 # many are summed directly as that would take.
 _AGAIN = 1.1
 # And by how much, for each 256x256 values of single precision in all planes, beyond so many.
 _CACHED_DOUBLES, _UNCACHED_DOUBLES = 7, 0.4
-# How many times the windows that transforms of 256x256 leave open others do: their rounding is 4/3.
+# How many times the windows that transforms of 256x256 leave open others and folded ones do: their
+# rounding is 4/3.
 _MORE_OPEN = 1.4
 # How much longer transforms of a folded tile take, of as many values; and those along an axis that
 # is not of 256 values, for which code without loops was written.
@@ -193,7 +194,8 @@ def time_made_again(sides: tuple[int, int], folds: int, planes: int, share: floa
         Of tiles of 256x256 with windows that are made again, from 0 to 1.
     """
     area = math.prod(sides) / 256**2
-    more_often = 1.0 if sides == (256, 256) else _MORE_OPEN * max(1.0, area)
+    is_square = sides == (256, 256) and folds == 1
+    more_often = 1.0 if is_square else _MORE_OPEN * max(1.0, area)
     doubles = 2 * planes * area / folds
     uncached = 1 + _UNCACHED_DOUBLES * max(0.0, doubles - _CACHED_DOUBLES)
     return 1 + _AGAIN * uncached * (1.0 - math.pow(1.0 - share, more_often))
