@@ -365,7 +365,8 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
         const double *weights =
             w->planes + (t->channels + (w->weight_planes > 1 ? c : 0)) * taps_count;
         const double *taps = w->planes + c * taps_count;
-        double of[2][4] = {{0}}, shown_taps = 0, own_squares[2] = {0}, mean = 0, own_mean = 0;
+        double of[2][4] = {{0}}, shown_taps = 0, mean = 0, own_mean = 0;
+        double own_squares[2] = {0}, own_rest = 0;
         for (int pass = 0; pass < 2; pass++) {
             if (pass)
                 mean = of[0][0] > 0 && t->metric == ZNCC ? of[0][1] / of[0][0] : 0;
@@ -377,8 +378,11 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
                 VARIANT(row_of)(t, g->band.planes + (c * l->lines * l->pitch + at) * item, t->width, a);
                 const double *n = weights + first, *u = taps + first;
                 if (w->levels) {
-                    for (ptrdiff_t i = 0; i < t->width; i++)
-                        often[i] = n[i] * g->levels[at + i], shown[i] = u[i] * g->levels[at + i];
+                    /* Less their own mean, so that small values of the kernel lose no digits. */
+                    for (ptrdiff_t i = 0; i < t->width; i++) {
+                        often[i] = n[i] * g->levels[at + i];
+                        shown[i] = u[i] * g->levels[at + i] - own_mean * often[i];
+                    }
                     for (ptrdiff_t i = 0; i < t->width; i++) {
                         shown_taps += pass ? 0 : shown[i];
                         if (!pass || !(n[i] > 0))
@@ -386,17 +390,23 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
                         const double b = u[i] / n[i], k = b + t->means[c];
                         own_squares[0] += often[i] * k * k;
                         own_squares[1] += often[i] * (b - own_mean) * (b - own_mean);
+                        own_rest += often[i] * (b - own_mean);
                     }
                     n = often, u = shown;
                 }
                 VARIANT(sum_of_row)(n, a, u, t->width, mean, of[pass]);
             }
         }
+        if (of[0][0] > 0 && t->metric == ZNCC)
+            own_squares[1] -= own_rest * own_rest / of[0][0];
         products += of[1][3], spread += of[1][2];
         own += w->levels ? own_squares[1] : 0;
         const double squares[2] = {of[0][2], own_squares[0]}, spreads[2] = {of[1][2], own_squares[1]};
         for (int i = 0; i < 2 && t->metric == ZNCC; i++) {
-            const double least = t->type <= WORDS ? 0 : FLAT * squares[i];
+            /* The kernel's values, which were taken less its mean, are known to so many digits. */
+            const double lost = i ? 8 * 0x1p-53 * t->means[c] : 0;
+            const double least =
+                (t->type <= WORDS ? 0 : FLAT * squares[i]) + of[0][0] * lost * lost;
             is_flat[i] &= spreads[i] <= least;
             is_sure[i] |= spreads[i] > 1.01 * least;
             is_near[i] |= least > 0 && spreads[i] > 0.99 * least && spreads[i] <= 1.01 * least;

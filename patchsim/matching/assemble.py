@@ -123,7 +123,12 @@ def _matches(
     criteria: Criteria | None,
 ) -> tuple[Match, ...]:
     """List the matches in the order of the selections, or in that in which people read them."""
-    margins = [margin for selection in selections for margin in selection.margins]
+    # A sum with 0 is never -0, whose sign would depend on tiles and threads.
+    margins = [
+        None if margin is None else margin + 0.0
+        for selection in selections
+        for margin in selection.margins
+    ]
     peaks: list[Peak] = []
     fitted: list[Candidate] = []
     for selection in selections:
@@ -164,7 +169,7 @@ def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Ma
         y=top,
         width=max(1, right - left),
         height=max(1, bottom - top),
-        score=candidate.score,
+        score=candidate.score + 0.0,
         kernel=scene.names[1 + candidate.number],
         x_subpixel=edges[0],
         y_subpixel=edges[1],
@@ -206,7 +211,7 @@ def _match(
         y=peak.y,
         width=width,
         height=height,
-        score=peak.score,
+        score=peak.score + 0.0,
         kernel=scene.names[1 + job.number],
         x_subpixel=x_subpixel,
         y_subpixel=y_subpixel,

@@ -346,6 +346,25 @@ def test_holes_of_any_image(data, seed):
             assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= most * 1.1
 
 
+@pytest.mark.parametrize("noise", [0, 1e-9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(50, 1), (5, 5), (50, 20)])
+@pytest.mark.usefixtures("variant")
+def test_the_visible_part_of_a_kernel_may_be_black(size, dtype, noise, rng):
+    """What its mean leaves behind there, which is of the bright part as well, is no contrast."""
+    image = values(rng, dtype, 70, 60, 1)
+    kernel = image[: size[0], : size[1]].copy()
+    kernel[: size[0] * 3 // 5] = 0.1 * noise
+    kernel[: size[0] * 3 // 5, 0] = noise
+    levels = np.full((70, 60), 255, np.uint8)
+    levels[60:] = 0
+    bounds = shown(image, kernel, None, levels, "zncc", (1, 1), 0.1)
+    truth = oracle_map("zncc", image, kernel, (1, 1), None, levels, 0.1)
+    check_shown(bounds, truth, bounds.hidden, 1e-5)
+    if noise == 0:
+        assert not bounds.map[60 - size[0] * 3 // 5 :].any()
+
+
 @pytest.mark.parametrize("kind", ["none", "mask"])
 @pytest.mark.parametrize("metric", CORRELATED)
 def test_matches_in_what_is_visible(metric, kind, rng):

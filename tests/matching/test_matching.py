@@ -565,3 +565,13 @@ def test_a_card_is_fed_by_two_threads(monkeypatch):
 def test_an_absent_device_is_named():
     with pytest.raises(InputError, match="device 'cuda:99' is not here; torch sees cpu"):
         match(np.zeros((9, 9), np.uint8), np.zeros((3, 3), np.uint8), device="cuda:99")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_score_of_zero_has_no_sign(threads):
+    image = skimage.data.camera()[:300, :400].copy()
+    image[50:250, 60:340] = 0
+    report = match(image, image[:48, :48].copy(), metric="zncc", top=45, overlap=0, threads=threads)
+    zeros = [one.score for one in report.matches if one.score == 0]
+    assert zeros
+    assert not np.signbit(zeros).any()
