@@ -484,7 +484,7 @@ static INLINE int VARIANT(octave)(double value)
     const float single = (float)value;
     uint32_t bits;
     memcpy(&bits, &single, sizeof bits);
-    return (int)(bits >> 23);
+    return (int)(bits >> 23 & (OCTAVES - 1)); /* no number, with a sign, stays in the table, too */
 }
 
 /* Counts the spreads, about, of the windows of some rows of a tile, by 16 of their lines. The memory is
