@@ -259,6 +259,7 @@ typedef struct {
 /* Memory that is allocated at once and given out in pieces, each aligned to 64 bytes. */
 typedef struct {
     void *base;
+    size_t bytes;
     uint8_t *next;
 } Arena;
 

@@ -24,6 +24,7 @@
 #define CORRELATION_DOTPROD
 #endif
 
+#include "../machine/_scratch.h"
 #include "../machine/_targets.h"
 
 #ifdef __clang__
@@ -192,7 +193,8 @@ void correlation_tables(void)
 
 int correlation_open(Arena *arena, size_t bytes)
 {
-    arena->base = malloc(bytes + PIECE);
+    const ScratchBlock block = scratch_take(bytes + PIECE);
+    arena->base = block.base, arena->bytes = block.bytes;
     arena->next = (uint8_t *)(((uintptr_t)arena->base + PIECE - 1) / PIECE * PIECE);
     return arena->base != NULL;
 }
@@ -211,7 +213,7 @@ void *correlation_take(Arena *arena, size_t bytes)
 
 void correlation_close(Arena *arena)
 {
-    free(arena->base);
+    scratch_give((ScratchBlock){arena->base, arena->bytes});
 }
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../machine/_scratch.h"
+
 /* Portable: the reference of the other variants, for any compiler. Some windows of a row at once,
  * one tap after another, in loops of which compilers make vectors. */
 
@@ -243,6 +245,7 @@ Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t 
 
 /* What sad_sums allocates. The planes lie alone, so that a sanitizer sees what is read past them. */
 typedef struct {
+    ScratchBlock blocks[2];
     uint8_t *planes;
     double *other_sums;     /* masked bytes, and words with more than four bits of shade */
     uint32_t *signs;        /* for words and float32 */
@@ -276,18 +279,24 @@ ptrdiff_t sad_scratch(const Task *t, int heaviest)
     return items(plane_values(t), t->type) + other_bytes(t, heaviest) + tap_bytes(t, heaviest);
 }
 
+static void release(Scratch s)
+{
+    scratch_give(s.blocks[0]);
+    scratch_give(s.blocks[1]);
+}
+
 static Scratch allocated(const Task *t, int heaviest)
 {
     Scratch s = {0};
     ptrdiff_t taps = tap_values(t), shaded = heaviest > 1 ? taps : 0;
-    uint8_t *planes = malloc((size_t)items(plane_values(t), t->type));
-    uint8_t *rest = malloc((size_t)(other_bytes(t, heaviest) + tap_bytes(t, heaviest)));
-    if (!planes || !rest) {
-        free(planes);
-        free(rest);
-        return s;
+    s.blocks[0] = scratch_take((size_t)items(plane_values(t), t->type));
+    s.blocks[1] = scratch_take((size_t)(other_bytes(t, heaviest) + tap_bytes(t, heaviest)));
+    uint8_t *rest = s.blocks[1].base;
+    if (!s.blocks[0].base || !rest) {
+        release(s);
+        return (Scratch){0};
     }
-    s.planes = planes;
+    s.planes = s.blocks[0].base;
     s.other_sums = (double *)rest;
     rest += other_bytes(t, heaviest);
     if (t->type == BYTES) {
@@ -453,7 +462,6 @@ int sad_sums(const Variant *variant, Type type, const Picture *image, const Pict
         else
             variant->bytes(&t, out);
     }
-    free(s.planes);
-    free(s.other_sums);
+    release(s);
     return 1;
 }

@@ -163,10 +163,11 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         stride=problem.stride,
         max_weight=shaded,
     )
-    # First the extension's planes and the sums. Then the sums and what the scores are made from; of
-    # floats with errors and the cells where these are 0.
-    cells = rows * cols
-    scoring = cells * (24 if problem.dtype in INTEGER_RANGE else 33)
+    # First the extension's planes and the sums. Then the sums and what the scores are made from, of
+    # integers in their place unless pixels are hidden; of floats with errors and the cells where
+    # these are 0.
+    cells, is_in_place = rows * cols, problem.opaque_level is None
+    scoring = cells * ((8 if is_in_place else 24) if problem.dtype in INTEGER_RANGE else 33)
     peak = max(scratch + 8 * cells, scoring) - Bounds.estimate_bytes(rows, cols)
     return peak + _taps_bytes(problem) + visibility.working_bytes(problem, rows, cols, peak)
 
@@ -220,9 +221,10 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 
     def score(pixels: Pixels, _seen: Seen | None = None) -> Bounds:
         sums = differences(pixels)
-        scores = metrics.similarity(sums, problem.total_weight, problem.data_range)
+        total, span = problem.total_weight, problem.data_range
         if problem.dtype in INTEGER_RANGE:
-            return Bounds(scores)
+            return Bounds(metrics.similarity(sums, total, span, out=sums))
+        scores = metrics.similarity(sums, total, span)
         # The subtraction from 1 adds 2 u of float64.
         return Bounds(scores, np.where(sums == 0, 0.0, (1 - scores) * rounding + 2.0**-52))
 

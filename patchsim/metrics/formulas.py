@@ -94,7 +94,10 @@ def check_range(data_range: tuple[float, float]) -> float:
 
 
 def similarity(
-    difference_sum: _Scores, taps: int | NDArray[np.float64], full_difference: float
+    difference_sum: _Scores,
+    taps: int | NDArray[np.float64],
+    full_difference: float,
+    out: NDArray[np.float64] | None = None,
 ) -> _Scores:
     """Return the `sad` or `ssd` score, 1 - mean / R or 1 - mean / R².
 
@@ -107,9 +110,14 @@ def similarity(
         The number of values in a window, height x width x channels, or the sum of their weights.
     full_difference : float
         The difference of a value that scores 0: the data range R, for `ssd` its square.
+    out : float64 array, optional
+        Where the scores of an array go, which may be the sums themselves.
     """
     # A single division of exact numbers: equal ratios give equal floats, whatever the number of
     # channels and the type of the pixels.
+    if out is not None:
+        np.divide(difference_sum, taps * full_difference, out=out)
+        return np.subtract(1.0, out, out=out)  # type: ignore[return-value] # sums are an array, too
     mean_difference: Any = difference_sum / (taps * full_difference)
     return 1.0 - mean_difference  # type: ignore[no-any-return] # a tensor divides to Any
 

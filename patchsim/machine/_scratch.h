@@ -1,0 +1,113 @@
+/* Memory that a call of a C extension works in, kept for the next call.
+ *
+ * The allocator gives memory back to the system when much of it is free, as after a large array of
+ * the program around. Its pages then come anew at the next call, zeroed, one fault each: searches of
+ * 512x512 pixels take up to twice as long. A block is kept here instead, of no more than
+ * SCRATCH_KEPT bytes together, and taken by the next call that it is large enough for.
+ *
+ * Included once in an extension. A thread that finds another one at the list allocates and releases
+ * as if there were none, so that nobody waits, even in a process that was forked meanwhile.
+ */
+#ifndef PATCHSIM_SCRATCH_H
+#define PATCHSIM_SCRATCH_H
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCRATCH_BLOCKS 8 /* kept at once */
+#ifdef __has_feature
+#define SCRATCH_HAS(feature) __has_feature(feature)
+#else
+#define SCRATCH_HAS(feature) 0
+#endif
+#if !defined(__GNUC__) || defined(__SANITIZE_ADDRESS__) || SCRATCH_HAS(address_sanitizer)
+#define SCRATCH_KEPT ((size_t)0) /* a sanitizer sees what is read past a block of the right size */
+#else
+#define SCRATCH_KEPT ((size_t)16 << 20)
+#endif
+
+typedef struct {
+    void *base;
+    size_t bytes;
+} ScratchBlock;
+
+static ScratchBlock scratch_kept[SCRATCH_BLOCKS]; /* the oldest first */
+static int scratch_count;
+static char scratch_is_busy;
+
+#ifdef __GNUC__
+static int scratch_enter(void)
+{
+    return !__atomic_test_and_set(&scratch_is_busy, __ATOMIC_ACQUIRE);
+}
+
+static void scratch_leave(void)
+{
+    __atomic_clear(&scratch_is_busy, __ATOMIC_RELEASE);
+}
+#else
+static int scratch_enter(void)
+{
+    return 0;
+}
+
+static void scratch_leave(void)
+{
+}
+#endif
+
+static ScratchBlock scratch_remove(int number)
+{
+    const ScratchBlock removed = scratch_kept[number];
+    scratch_count--;
+    memmove(scratch_kept + number, scratch_kept + number + 1,
+            (size_t)(scratch_count - number) * sizeof *scratch_kept);
+    return removed;
+}
+
+/* A block of so many bytes or more, aligned as by malloc. Its base is NULL without memory. */
+static ScratchBlock scratch_take(size_t bytes)
+{
+    int best = -1;
+    ScratchBlock taken = {NULL, bytes};
+    if (bytes <= SCRATCH_KEPT && scratch_enter()) {
+        for (int i = 0; i < scratch_count; i++)
+            if (scratch_kept[i].bytes >= bytes &&
+                (best < 0 || scratch_kept[i].bytes < scratch_kept[best].bytes))
+                best = i;
+        if (best >= 0)
+            taken = scratch_remove(best);
+        scratch_leave();
+    }
+    if (!taken.base)
+        taken.base = malloc(bytes);
+    if (!taken.base && scratch_enter()) { /* what is kept may be what is missing */
+        while (scratch_count > 0)
+            free(scratch_remove(0).base);
+        scratch_leave();
+        taken.base = malloc(bytes);
+    }
+    return taken;
+}
+
+/* Ends the use of a block, which may have no base. The oldest ones leave for it. */
+static void scratch_give(ScratchBlock block)
+{
+    if (block.base && block.bytes <= SCRATCH_KEPT && scratch_enter()) {
+        size_t kept = block.bytes;
+        for (int i = 0; i < scratch_count; i++)
+            kept += scratch_kept[i].bytes;
+        while (scratch_count == SCRATCH_BLOCKS || kept > SCRATCH_KEPT) {
+            const ScratchBlock oldest = scratch_remove(0);
+            kept -= oldest.bytes;
+            free(oldest.base);
+        }
+        scratch_kept[scratch_count++] = block;
+        scratch_leave();
+        return;
+    }
+    free(block.base);
+}
+
+#endif
