@@ -118,6 +118,15 @@ def test_other_metrics_agree_with_the_oracle(metric, dtype, kernel_size, device)
         np.testing.assert_allclose(found[number].numpy(), wanted, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+def test_zeros_have_no_sign(metric):
+    image = images(1, 3, 30, 40)
+    image[..., 20:] = 0
+    found = similarity_map(image, images(3, 5, 7, seed=1) - 0.5, metric=metric)
+    assert (found == 0).any()
+    assert not torch.signbit(found[found == 0]).any()
+
+
 @pytest.mark.parametrize("metric", CORRELATED)
 def test_other_metrics_are_differentiable_in_both_arguments_twice(metric):
     image = images(1, 2, 4, 4, dtype=torch.float64).requires_grad_()

@@ -200,7 +200,9 @@ static INLINE void VARIANT(few_scores)(const VARIANT(Band) *b, const Task *t,
         if (metric != SSD) {
             low = *(const Floats *)(spreads->under + i);
             const Masks has_spread = low > none;
-            score *= (Floats)((Masks)(scale * *(const Floats *)(spreads->inverse + i)) & has_spread);
+            const Floats root = scale * *(const Floats *)(spreads->inverse + i);
+            /* A sum with 0 is never -0, whose sign would be that of the rounding of X. */
+            score = score * (Floats)((Masks)root & has_spread) + none;
             const Masks is_less = score < -one;
             score = (Floats)((is_less & (Masks)-one) | (~is_less & (Masks)score));
         }

@@ -864,7 +864,7 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread);
         score = spread > 0 ? score : 0;
         score = score < 1 ? score : 1;
-        out[i] = (float)(score > -1 ? score : -1);
+        out[i] = (float)(score > -1 ? score : -1) + 0.0f; /* 0 has no sign */
         segment->is_doubtful |= is_doubtful;
     }
     return 0;
@@ -1026,12 +1026,13 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
         const double less = 1 / t->gain;
         for (ptrdiff_t i = 0; i < count; i++)
             made[i] = under[i] > 0 ? scale / spreads->root[i] : 0;
+        /* A sum with 0 is never -0, whose sign would be that of the rounding of X. */
         if (t->metric == NCC)
             for (ptrdiff_t i = 0; i < count; i++)
-                made[i] *= (float)(x[i] + shift[i] * less);
+                made[i] = made[i] * (float)(x[i] + shift[i] * less) + 0.0f;
         else
             for (ptrdiff_t i = 0; i < count; i++)
-                made[i] *= x[i];
+                made[i] = made[i] * x[i] + 0.0f;
         for (ptrdiff_t i = 0; i < count; i++) {
             made[i] = made[i] < 1 ? made[i] : 1;
             made[i] = made[i] > -1 ? made[i] : -1;

@@ -666,7 +666,7 @@ static void VARIANT(score_tile)(VARIANT(Weigher) *g, const VARIANT(Region) *r, i
                 }
             float *out = t->map + y * t->cols + left;
             for (ptrdiff_t i = 0; i < count; i++)
-                out[i] = (float)few.score[i];
+                out[i] = (float)few.score[i] + 0.0f; /* 0 has no sign */
             for (ptrdiff_t i = 0; i < count; i++)
                 few.score[i] = out[i]; /* rounded */
             const float largest = (float)VARIANT(most_of)(few.score, count);

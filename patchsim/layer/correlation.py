@@ -91,4 +91,5 @@ def _cosine(products: Tensor, spread: Tensor, kernel_spread: Tensor) -> Tensor:
     is_defined = square > 0
     # The gradient of a root of 0 is NaN, even if the root is multiplied by 0 behind.
     roots = square.where(is_defined, square.new_ones(())).sqrt()
-    return (products / roots).clamp(-1, 1) * is_defined
+    # Not times `is_defined`, which makes -0 of what is negative.
+    return (products / roots).clamp(-1, 1).where(is_defined, products.new_zeros(()))

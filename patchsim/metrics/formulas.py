@@ -138,7 +138,7 @@ def correlation(products: Array, spread: Array, kernel_spread: float | Array) ->
     Returns
     -------
     float64 array or Tensor
-        From -1 to 1; 0 where a spread is 0.
+        From -1 to 1; 0, without a sign, where a spread is 0.
     """
     # The square root of the product comes first: for equal spreads it is exact, so a perfect
     # correlation scores exactly 1.
@@ -155,4 +155,5 @@ def correlation(products: Array, spread: Array, kernel_spread: float | Array) ->
             )[undefined]
             roots = xp.sqrt(spread[undefined]) * xp.sqrt(kernel_spreads)
             scores[undefined] = xp.where(roots > 0, products[undefined] / roots, 0.0)
+    scores += 0.0  # never -0, whose sign would be that of rounding
     return xp.clip(scores, -1.0, 1.0, out=scores)

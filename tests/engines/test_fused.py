@@ -464,6 +464,22 @@ def test_flat_windows_score_0_without_an_error(rng):
         assert bounds.blocks.errors[1, 1] > 0
 
 
+@pytest.mark.parametrize("is_direct", [False, True])
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zeros_have_no_sign(dtype, metric, is_direct, variant, rng):
+    """That of rounding would depend on the tiling, and so would the bytes of a map's file."""
+    if is_direct and not _correlation.taps(variant, FORMATS[dtype]):
+        pytest.skip("the variant has no direct sums of such pixels")
+    image = np.zeros((90, 110, 1), dtype)
+    image[40:70, 30:80] = values(rng, dtype, 30, 50, 1)
+    image[75:, 50:] = image.max()
+    bounds = found(image, image[44:56, 31:47].copy(), metric, is_direct=is_direct)
+    zeros = bounds.map[bounds.map == 0]
+    assert zeros.size > 1000
+    assert not np.signbit(zeros).any()
+
+
 @cache
 def flat_beside_contrast(metric, dtype):
     """An image, a kernel of it and the scores."""

@@ -365,6 +365,27 @@ def test_the_visible_part_of_a_kernel_may_be_black(size, dtype, noise, rng):
         assert not bounds.map[60 - size[0] * 3 // 5 :].any()
 
 
+@pytest.mark.parametrize("is_hidden", [False, True])
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.usefixtures("variant")
+def test_zeros_have_no_sign(dtype, metric, is_hidden, rng):
+    image = np.zeros((90, 110, 1), dtype)
+    image[40:70, 30:80] = values(rng, dtype, 30, 50, 1)
+    kernel, weights = image[44:56, 31:47].copy(), np.ones((12, 16), np.uint8)
+    weights[:4, :5] = 0
+    levels = np.full(image.shape[:2], 255, np.uint8)
+    levels[:, 100:] = 0
+    bounds = (
+        shown(image, kernel, weights, levels, metric, (1, 1), 0.5)
+        if is_hidden
+        else found(image, kernel, weights, metric, (1, 1))
+    )
+    zeros = bounds.map[bounds.map == 0]
+    assert zeros.size > 1000
+    assert not np.signbit(zeros).any()
+
+
 @pytest.mark.parametrize("kind", ["none", "mask"])
 @pytest.mark.parametrize("metric", CORRELATED)
 def test_matches_in_what_is_visible(metric, kind, rng):

@@ -571,7 +571,10 @@ def test_an_absent_device_is_named():
 def test_a_score_of_zero_has_no_sign(threads):
     image = skimage.data.camera()[:300, :400].copy()
     image[50:250, 60:340] = 0
-    report = match(image, image[:48, :48].copy(), metric="zncc", top=45, overlap=0, threads=threads)
-    zeros = [one.score for one in report.matches if one.score == 0]
-    assert zeros
-    assert not np.signbit(zeros).any()
+    report = match(
+        image, image[:48, :48].copy(), metric="zncc", top=45, overlap=0, threads=threads, map=True
+    )
+    for scores in (np.array([one.score for one in report.matches]), report.map):
+        zeros = scores[scores == 0]
+        assert zeros.size
+        assert not np.signbit(zeros).any()

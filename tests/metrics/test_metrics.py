@@ -54,6 +54,12 @@ def test_windows_without_contrast_score_0(dtype, rng):
     assert metrics.exact(one_channel, kernel, "zncc", 1)(0, 0) != 0
 
 
+def test_a_correlation_of_0_has_no_sign():
+    scores = metrics.correlation(np.array([-0.0, -1.0, 0.0]), np.array([4.0, 0.0, 4.0]), 9.0)
+    assert scores.tolist() == [0, 0, 0]
+    assert not np.signbit(scores).any()
+
+
 def test_a_flat_float_window_may_have_rounding(rng):
     kernel = values(rng, "float64", 5, 5, 1)
     almost = 0.5 + 1e-8 * kernel  # variance about 1e-17, mean square 0.25
