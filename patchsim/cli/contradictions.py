@@ -27,6 +27,7 @@ class Contradiction(NamedTuple):
     ----------
     ones, others : tuple of str
     holds : values -> bool
+        Of the other `ones` and `others` it sees none that are given.
     is_told : bool
         A default that gives way is told, because a file or a part of the search goes with it.
     is_mutual : bool
@@ -93,15 +94,17 @@ def _is_fitted(values: Values) -> bool:
 
 def _is_resampled(values: Values) -> bool:
     """Return whether there are poses beside quarter turns."""
-    return _has_any(values, "scales") or (
-        _has_any(values, "angles") and not _is_quarter_turned(values)
-    )
+    is_scaled = not _are_all(values, "scales", lambda scale: scale == 1)
+    return is_scaled or not _are_all(values, "angles", lambda angle: angle % 90 == 0)
 
 
-def _is_quarter_turned(values: Values) -> bool:
+def _are_all(values: Values, name: str, holds: Callable[[float], bool]) -> bool:
+    """Return whether an option is not given, or a list of numbers for all of which it holds."""
+    if not _has_any(values, name):
+        return True
     try:
-        return all(float(angle) % 90 == 0 for angle in str(values["angles"]).split(","))
-    except ValueError:
+        return all(holds(float(text)) for text in str(values[name]).split(","))
+    except ValueError:  # a range
         return False
 
 
@@ -168,14 +171,21 @@ CONTRADICTIONS = (
     ),
     Contradiction(("resume",), ("report",), _is_scan),
     Contradiction(("resume",), ("map", "wait", "wait_gone"), _is_match),
+    Contradiction(("resume",), _POSES, _is_match),
     Contradiction(
-        _MAPS, _POSES, lambda values: _is_several(values) and _is_of_a_map(values)
+        ("map", "heatmap", "blend"),
+        _POSES,
+        lambda values: _is_several(values) and _is_of_a_map(values),
     ),
     Contradiction(_MAPS, ("invert",), _is_of_a_map),
     Contradiction(
         (*_DRAWN, "resume"),
         ("frame",),
-        lambda values: _is_match(values) and values["frame"] == "all",
+        lambda values: (
+            _is_match(values)
+            and values["frame"] == "all"
+            and (_is_of_a_map(values) or _has_any(values, "overlay", "report"))
+        ),
     ),
     Contradiction(("wait", "wait_gone"), ("frame",)),
     Contradiction(("level",), ("frame",), lambda values: values["level"] != "0"),

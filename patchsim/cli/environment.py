@@ -34,6 +34,8 @@ _SYNONYMS = {
     **dict.fromkeys(("ignore", "image_mask", "nan"), "visible"),
     **dict.fromkeys(("color", "channel_weights"), "channels?|colou?rs?"),
     **dict.fromkeys(("heatmap", "blend"), "map"),
+    **dict.fromkeys(("map", "resume"), "may be off by"),  # more than a map allows
+    "loss": "f large|p small",  # the keys that one of them reads
 }
 _WORDS = ("metric", "color", "engine", "padding", "format", "loss", "nan", "layout")
 _SHORTEST_PATH = 5  # characters of a value that a message may repeat, like "a.png"
@@ -127,8 +129,10 @@ def settle(context: Any, options: Iterable[Any], given: dict[str, Any]) -> list[
             pairs = list(product(rule.ones, rule.others))
             pairs += [pair[::-1] for pair in pairs] if rule.is_mutual else []
             for a, b in pairs:
-                if a in one and b in other and values[a] and values[b] and rule.holds(values):
-                    yield rule, a, b
+                if a in one and b in other and values[a] and values[b]:
+                    left_out = {*rule.ones, *rule.others} - {a, b}
+                    if rule.holds({**values, **dict.fromkeys(left_out & {*values})}):
+                        yield rule, a, b
 
     for rule, winner, loser in meeting(typed, used):
         option = f"--{winner.replace('_', '-')}"
@@ -191,6 +195,8 @@ def naming(message: str) -> str:
     guilty = []
     for name, option in _used.get():
         value = printable(os.environ.get(name, ""))
+        if (option, value) == ("heatmap", "none"):  # which asks for nothing
+            continue
         paths = value, str(Path(value).parent)  # a message may be about the folder of a file
         is_file = any(len(path) >= _SHORTEST_PATH and path in message for path in paths) or (
             value == "-" and "'-'" in message

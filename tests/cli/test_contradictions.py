@@ -232,6 +232,62 @@ def test_what_goes_together(words, variables, answer):
     assert answer((*BASES["match"], *words), **variables)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "variables"),
+    [
+        (("--scales", "0.9:1"), {"heatmap": "none"}),
+        (("--frame", "all"), {"heatmap": "none"}),
+        (("--heatmap", "none"), {"frame": "all"}),
+        (("--stride", "2"), {"scales": "1"}),
+        (("--scales", "1"), {"stride": "2"}),
+        (("--scales", "1"), {"engine": "unfold"}),
+        (("--scales", "1", "--no-heatmap"), {"part": "1/2"}),
+        (("--map", "m.npy", "--angles", "90"), {"scales": "1"}),
+    ],
+)
+def test_what_goes_together_is_not_ignored(words, variables, answer):
+    code, out, err = answer((*BASES["match"], *words), **variables)
+    assert code == 0
+    assert "ignored" not in err
+    both = [word for name, value in variables.items() for word in typed("match", name, value)]
+    assert out == answer((*BASES["match"], *words, *both))[1]
+
+
+def test_no_heatmap_is_no_map(answer):
+    """What is typed contradicts itself; the variable asks for nothing that does."""
+    words = (*BASES["match"], "--scales", "0.9,1", "--map", "m.npy")
+    assert answer(words, heatmap="none") == answer(words)
+    code, _, err = answer(BASES["match"], heatmap="none", map="m.npy", scales="0.9,1")
+    assert code == 2
+    assert "PATCHSIM_MAP=m.npy and PATCHSIM_SCALES=0.9,1 contradict each other" in err
+
+
+def test_of_several_variables_that_alone_is_ignored_which_contradicts_what_is_typed(answer):
+    words = (*BASES["match"], "--map", "m.npy")
+    code, out, err = answer(words, scales="1", angles="0,90")
+    assert code == 0
+    assert "PATCHSIM_ANGLES=0,90 is ignored" in err
+    assert "PATCHSIM_SCALES" not in err
+    assert out == answer(words, scales="1")[1]
+
+
+@pytest.mark.parametrize(("option", "value"), [("scales", "1"), ("angles", "90"), ("flips", "h")])
+def test_a_map_that_is_resumed_has_no_poses(option, value, answer):
+    (resumed,) = values_of("match", "resume")
+    words = (*BASES["match"], "--resume", resumed)
+    assert answer((*words, *typed("match", option, value)))[0] == 2
+    code, _, err = answer(words, **{option: value})
+    assert (code, err.count(f"PATCHSIM_{option.upper()}={value} is ignored")) == (0, 1)
+    code, _, err = answer((*BASES["match"], *typed("match", option, value)), resume=resumed)
+    assert (code, err.count("PATCHSIM_RESUME=resumed.zarr is ignored")) == (0, 1)
+
+
+def test_a_map_that_no_engine_can_make_names_its_variable(answer):
+    code, _, err = answer((*BASES["match"], "--engine", "fft"), map="m.npy")
+    assert code == 2
+    assert "PATCHSIM_MAP=m.npy is set in the environment" in err
+
+
 def test_what_is_typed_and_refused_names_a_variable_behind_it(answer):
     code, _, err = answer((*BASES["match"], "--csv-safe"), format="json")
     assert code == 2
