@@ -211,11 +211,13 @@ def check_values(
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         first = np.argwhere(~np.isfinite(values))[0]
         is_nan = np.isnan(values[tuple(first)])
-        remedy = "give --nan ignore (nan='ignore'), or replace it" if is_nan else "replace it"
+        remedy = "give --nan ignore (nan='ignore'), or replace it"
+        if not is_nan:
+            remedy = "replace it, or put NaN there and give --nan ignore (nan='ignore')"
         raise InputError(
             f"{printable(picture.name)} has a value {values[tuple(first)]}"
             f" at x={corner[1] + first[1]}, y={corner[0] + first[0]};"
-            f" similarity needs finite values; {remedy} (and name their range with --data-range)"
+            f" similarity needs finite values; {remedy}"
         )
     if smallest < low or largest > high:
         raise InputError(

@@ -452,7 +452,14 @@ BAD = [
     (["match", "big.png", "face.png", "--columns", "scor"], "is unknown; did you mean score?"),
     (["match", "big.png", "face.png", "--print", "{widht}"], "{widht}; did you mean {width}?"),
     (["match", "big.png", "face.png", "--print", "{x"], "print {x has a brace without its other"),
-    (["match", "nan.tif", "face.png"], "needs finite values; give --nan ignore (nan='ignore'), or"),
+    (
+        ["match", "nan.tif", "face.png"],
+        "needs finite values; give --nan ignore (nan='ignore'), or replace it",
+    ),
+    (
+        ["match", "inf.tif", "face.png"],
+        "needs finite values; replace it, or put NaN there and give --nan ignore (nan='ignore')",
+    ),
     (
         ["match", "big.png", "face.png", "--columns", "foo"],
         "unknown; there is x, y, width,",
@@ -491,6 +498,8 @@ def test_bad_input_is_named_in_two_lines_and_leaves_no_file(words, says, run, sa
     save("int.tif", np.full((4, 5), 7, np.int32))
     values[2, 3] = np.nan
     save("nan.tif", values)
+    values[2, 3] = -np.inf
+    save("inf.tif", values)
     save("big.bmp", load("big.png"))  # no reader of it reads windows
     before = {p: p.read_bytes() for p in Path().iterdir()}
     code, out, err = run(*words)

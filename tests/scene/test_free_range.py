@@ -68,9 +68,11 @@ def test_where_scores_depend_on_the_range_it_is_asked_for(metric, options, drawi
 
 
 def test_numbers_are_still_asked_for(drawing):
-    drawing[3, 5] = np.nan
-    with pytest.raises(InputError, match="a value nan at x=5, y=3"):
-        patchsim.match(drawing, drawing[13:24, 31:45], metric="zncc")
+    for value, remedy in ((np.nan, "or replace it"), (np.inf, "replace it, or put NaN there")):
+        drawing[3, 5] = value
+        with pytest.raises(InputError, match=f"a value {value} at x=5, y=3; .*{remedy}") as error:
+            patchsim.match(drawing, drawing[13:24, 31:45], metric="zncc")
+        assert "data" not in str(error.value)  # whose range says nothing of such a value
 
 
 @pytest.mark.parametrize("region", [None, (20, 10, 35, 30)])
