@@ -162,12 +162,14 @@ def _opened_list(flags: ScanFlags) -> Iterator[int | None]:
         from pathlib import Path
 
         from patchsim.files import atomic
+        from patchsim.scanning import lines
 
         try:
             if Path(name).is_dir():
                 raise IsADirectoryError
             # Without buffering, and not closed at the end: another thread may be reading.
-            descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            with lines.waiting(name):  # a pipe has a reader once it has a writer
+                descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError):
                 raise atomic.read_error(error, printable(name), Path(name), "a list") from error
@@ -187,7 +189,7 @@ def _requests(
         else:
             yield from listing.listed([word], tell, are_many=len(words) > 1)
     if flags.list is not None and descriptor is not None:
-        yield from lines.read(descriptor, by_null=flags.null)
+        yield from lines.read(descriptor, name=flags.list, by_null=flags.null)
 
 
 def _counted(todo: Iterator[Request], progress: Progress) -> Iterator[Request]:

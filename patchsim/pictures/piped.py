@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +31,36 @@ def tell_to(tell: Callable[[str], None]) -> None:
     _tell = tell
 
 
+@contextmanager
+def telling(name: str, what: str = "is a pipe whose end has not come yet") -> Iterator[None]:
+    """Tell of a wait for a pipe that lasts, and why.
+
+    Parameters
+    ----------
+    name : str
+        The pipe's in the message.
+    what : str
+        The predicate of the message.
+    """
+    if _tell is None:
+        yield
+        return
+    timer = threading.Timer(_PATIENCE, _tell, (f"{name} {what}; waiting for it",))
+    timer.daemon = True
+    _start(timer)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _start(thread: threading.Thread) -> None:
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise MachineError("the system gives no thread; close other programs") from error
+
+
 def read_named(path: str, memory: int | None) -> BytesIO:
     """Read a pipe that has a name as `read_whole` does, until the work of this thread is cancelled.
 
@@ -48,17 +77,11 @@ def read_named(path: str, memory: int | None) -> BytesIO:
             future.set_exception(error)
 
     thread = threading.Thread(target=read, name="patchsim_pipe", daemon=True)
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError) as error:
-        raise MachineError("the system gives no thread; close other programs") from error
-    end = time.monotonic() + _PATIENCE
-    while thread.is_alive():
-        thread.join(_PAUSE)
-        check_cancellation()
-        if _tell is not None and time.monotonic() > end and thread.is_alive():
-            end = math.inf
-            _tell(f"{printable(path)} is a pipe whose end has not come yet; waiting for it")
+    _start(thread)
+    with telling(printable(path)):
+        while thread.is_alive():
+            thread.join(_PAUSE)
+            check_cancellation()
     return future.result()
 
 

@@ -26,7 +26,9 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
     if label == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("the picture '-' is read from standard input; pipe one in")
-        yield _not_empty(piped.read_whole(sys.stdin.buffer, _where(label), memory), label)
+        with piped.telling(_where(label)):
+            content = piped.read_whole(sys.stdin.buffer, _where(label), memory)
+        yield _not_empty(content, label)
         return
     if remote.is_url(label) and not atomic.is_there(Path(label)):
         yield remote.read(label, memory)
@@ -41,7 +43,9 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
                 raise InputError(f"{printable(label)} is empty (0 bytes); {AGAIN}")
             yield file
         elif stat.S_ISSOCK(status.st_mode):  # of /dev/fd; a socket with a name cannot be opened
-            yield _not_empty(piped.read_whole(file, _where(label), memory), label)
+            with piped.telling(_where(label)):
+                content = piped.read_whole(file, _where(label), memory)
+            yield _not_empty(content, label)
         else:
             raise InputError(f"{printable(label)} is neither a file nor a pipe; give a picture")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import chain
 
 from patchsim.errors import printable
+from patchsim.pictures import piped
 from patchsim.scanning import listing, requests
 from patchsim.scanning.requests import Request
 
@@ -15,21 +18,27 @@ _CHUNK = 1 << 16
 _LONGEST = 1 << 20  # bytes of a line
 
 
-def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
+def read(descriptor: int, *, name: str = "-", by_null: bool = False) -> Iterator[Request]:
     """Yield what each line of a stream asks, without waiting for the next line.
 
     Blank lines are passed over, and the mark with which some editors begin UTF-8. The last line
-    needs no end.
+    needs no end. A wait for the first line is told of, and none for later ones: who writes them may
+    take their time.
 
     Parameters
     ----------
     descriptor : int
         An open file; it is read to its end, and stays open.
+    name : str
+        The list's in messages.
     by_null : bool
         Lines are paths that end with a null character, as `find -print0` writes them, instead of
         paths or JSON objects that end with a new line.
     """
-    for number, (line, is_whole) in enumerate(_split(descriptor, b"\0" if by_null else b"\n")):
+    with waiting(name):
+        first = os.read(descriptor, _CHUNK)
+    chunks = chain([first], iter(lambda: os.read(descriptor, _CHUNK), b"")) if first else ()
+    for number, (line, is_whole) in enumerate(_split(chunks, b"\0" if by_null else b"\n")):
         text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8) if number == 0 else line)
         fault = _fault(text, is_whole=is_whole, by_null=by_null)
         if fault is not None:
@@ -41,6 +50,12 @@ def read(descriptor: int, *, by_null: bool = False) -> Iterator[Request]:
             request = requests.of_line(text.removesuffix("\r"))  # of a list from Windows
             if request is not None:
                 yield _without_wait(request)
+
+
+def waiting(name: str) -> AbstractContextManager[None]:
+    """Tell of a wait for the first line of a list, or for a process that writes it."""
+    where = "of standard input" if name == "-" else printable(name)
+    return piped.telling(f"the list {where}", "has given no name yet")
 
 
 def _without_wait(request: Request) -> Request:
@@ -63,11 +78,11 @@ def _fault(text: str, *, is_whole: bool, by_null: bool) -> str | None:
     return None if is_whole else "is no path: the line has more than a mebibyte"
 
 
-def _split(descriptor: int, end: bytes) -> Iterator[tuple[bytes, bool]]:
+def _split(chunks: Iterable[bytes], end: bytes) -> Iterator[tuple[bytes, bool]]:
     """Yield lines without their ends; of one that is too long its beginning, and False."""
     begun = b""
     is_cut = False
-    while chunk := os.read(descriptor, _CHUNK):
+    for chunk in chunks:
         *complete, rest = chunk.split(end)
         for line in complete:
             if not is_cut:

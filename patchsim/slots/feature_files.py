@@ -60,6 +60,8 @@ def open_features(path: Path, memory: int) -> Iterator[Mapping[str, Stored]]:
     """
     where = printable(path)
     reader = READERS.get(path.suffix.lower())
+    if where == "-" and not path.exists():
+        raise InputError("features are not read from standard input; give a file of features")
     if reader is None:
         raise InputError(f"{where} is none of {', '.join(READERS)}; save the features as one")
     with ExitStack() as stack:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import queue
+import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +17,7 @@ from helpers import patchsim
 from PIL import Image
 
 from patchsim import InputError
-from patchsim.pictures import formats, pillow_reader, piped
+from patchsim.pictures import formats, pillow_reader, piped, streams
 
 
 class Endless(io.RawIOBase):
@@ -55,6 +60,28 @@ def test_what_has_an_end_is_whole(rng):
         if content and not content.startswith(b"P6\n"):
             continue
         assert piped.read_whole(io.BytesIO(content), "pipe", 3_000_000).read() == content
+
+
+def test_standard_input_that_does_not_end_is_told_of_once(monkeypatch):
+    told, found = queue.SimpleQueue(), queue.SimpleQueue()
+    monkeypatch.setattr(piped, "_PATIENCE", 0)
+    monkeypatch.setattr(piped, "_tell", told.put)
+
+    def read():
+        with streams.open_seekable("-", None) as stream:
+            found.put(stream.read())
+
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb") as pipe:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe, isatty=lambda: False))
+        threading.Thread(target=read, daemon=True).start()
+        text = "standard input is a pipe whose end has not come yet; waiting for it"
+        assert told.get(timeout=20) == text
+        os.write(sink, b"P6\n1 1\n255\nabc")
+        assert found.empty()
+        os.close(sink)
+        assert found.get(timeout=20) == b"P6\n1 1\n255\nabc"
+    assert told.empty()
 
 
 FORMATS = ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm", "pgm", "pbm", "pfm", "ico", "tga",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 
 import pytest
 
+from patchsim.pictures import piped
 from patchsim.scanning import lines
 
 
@@ -118,6 +120,34 @@ def test_a_line_does_not_wait_for_the_next():
     os.close(sink)
     assert list(found) == []
     os.close(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("-", "of standard input"), ("names.txt", "names.txt")]
+)
+def test_a_list_without_a_line_is_told_of_and_one_with_the_first_is_not(name, where, monkeypatch):
+    told = queue.SimpleQueue()
+    monkeypatch.setattr(piped, "_PATIENCE", 0)
+    monkeypatch.setattr(piped, "_tell", told.put)
+    source, sink = os.pipe()
+
+    def write():
+        text = told.get(timeout=20)
+        os.write(sink, b"a.png\n")
+        assert text == f"the list {where} has given no name yet; waiting for it"
+        written.set()
+
+    written = threading.Event()
+    threading.Thread(target=write, daemon=True).start()
+    found = lines.read(source, name=name)
+    assert next(found).name == "a.png"
+    assert written.wait(20)
+    os.write(sink, b"b.png\n")
+    assert next(found).name == "b.png"
+    os.close(sink)
+    assert list(found) == []
+    os.close(source)
+    assert told.empty()
 
 
 def test_the_mark_of_utf_8_is_no_part_of_the_first_name():

@@ -322,3 +322,5 @@ def test_missing_folder_empty_and_other_files(tmp_path):
     ):
         with pytest.raises(InputError, match=says):
             rows(Path(tmp_path / name), "f")
+    with pytest.raises(InputError, match="features are not read from standard input; give a file"):
+        rows(Path("-"), "f")
