@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 import warnings
@@ -27,6 +28,10 @@ from patchsim.errors import (
 from patchsim.files import atomic
 from patchsim.machine import packages
 
+_PREFIX = "patchsim: "
+_NARROWEST = 30  # characters of a line that is broken
+_INDENT = 2  # of what goes on with a line
+
 # The words behind `patchsim` of the command that runs.
 _words: ContextVar[tuple[str, ...]] = ContextVar("_words", default=())
 
@@ -50,6 +55,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except interruption.Ended as ended:
+        interruption.end_line()
         _say_notes(ended)
         return ended.code
     except SystemExit as ended:  # the completion of a shell ends this way
@@ -60,6 +66,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # of any type: it is explained, and decides the exit code
         signalled = interruption.behind(error)
         if signalled is not None:
+            interruption.end_line()
             if isinstance(error, OutputError):  # of what was found until then
                 say(str(error))
             return signalled.code
@@ -113,10 +120,38 @@ def _command(words: Sequence[str]) -> str:
 
 
 def say(text: str) -> None:
-    """Print a message on stderr, where each line says whose it is."""
+    """Print a message on stderr, where each line says whose it is.
+
+    A terminal has lines that break between words, as many as its width takes.
+    """
     # A closed stderr must not change how the search ends.
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
             # Nothing drives the terminal, whoever wrote the text.
-            lines = "".join(f"patchsim: {escaped(line)}\n" for line in text.split("\n"))
-            print(lines, end="", file=sys.stderr, flush=True)
+            lines = [escaped(line) for line in text.split("\n")]
+            if sys.stderr.isatty():
+                width = os.get_terminal_size(sys.stderr.fileno()).columns - len(_PREFIX)
+                lines = [part for line in lines for part in _broken(line, width)]
+            print(
+                "".join(f"{_PREFIX}{line}\n" for line in lines), end="", file=sys.stderr, flush=True
+            )
+
+
+def _broken(line: str, width: int) -> list[str]:
+    """Break a line between words where it is longer than `width`; its further parts are indented.
+
+    Words that are longer, as paths may be, are left to the terminal.
+    """
+    if len(line) <= width or width < _NARROWEST:
+        return [line]
+    import textwrap  # where there is such a line
+
+    margin = " " * (len(line) - len(line.lstrip()) + _INDENT)
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )

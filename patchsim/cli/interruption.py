@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last one
+_STDERR = 2
+
+_is_line_taken_away = False  # by who shows progress on it, and the ^C of the terminal with it
+_is_at_start_of_line = True
 
 
 class Ended(BaseException):
@@ -54,6 +58,33 @@ def raise_from_now_on() -> None:
     sys.unraisablehook = _end_if_lost
 
 
+def take_line_away(*, is_shown: bool) -> None:
+    """Let a line of progress, which ends without a new line, be taken away where it is shown."""
+    global _is_line_taken_away
+    _is_line_taken_away = is_shown
+
+
+def end_line() -> None:
+    """End the line on which the terminal shows ^C, so that the shell's prompt begins a new one.
+
+    Nothing is written if that line has an end, or standard error is no terminal, as while it is
+    collected from decoders.
+    """
+    global _is_at_start_of_line
+    try:
+        if not _is_at_start_of_line and os.isatty(_STDERR):
+            os.write(_STDERR, b"\n")
+            _is_at_start_of_line = True
+    except OSError:  # a terminal that is gone
+        pass
+
+
+def _note_echo(number: int) -> None:
+    global _is_at_start_of_line
+    if number == signal.SIGINT:
+        _is_at_start_of_line = False
+
+
 def _handle_by(handler: Callable[[int, object], None]) -> None:
     for name in _NAMES:
         number = getattr(signal, name, None)
@@ -64,10 +95,15 @@ def _handle_by(handler: Callable[[int, object], None]) -> None:
 
 def _raise(number: int, _frame: object) -> None:
     end_at_once()
+    if not _is_line_taken_away:
+        _note_echo(number)
+        end_line()
     raise Ended(128 + number)
 
 
 def _end(number: int, _frame: object) -> None:
+    _note_echo(number)
+    end_line()
     _end_with(128 + number)
 
 

@@ -6,6 +6,8 @@ import contextlib
 import sys
 import time
 
+from patchsim.cli import interruption
+
 _EVERY_SECONDS = 0.2
 
 
@@ -48,6 +50,7 @@ class Progress:
             self._write(described(self._done, self.total, seconds, before=self._skipped))
 
     def _write(self, text: str) -> None:
+        interruption.take_line_away(is_shown=bool(text))
         # A closed stderr must not change how the scan ends.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(f"\r\x1b[K{text}")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from patchsim.cli import console
+from patchsim.cli import console, interruption
 from patchsim.events import Observer
 
 if TYPE_CHECKING:
@@ -110,12 +110,14 @@ class Watcher(Observer):
             console=Console(stderr=True),
             transient=True,
         )
+        interruption.take_line_away(is_shown=True)
         self._bar.start()
         self._task = self._bar.add_task("searching", total=total, completed=done)
 
     def _stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+            interruption.take_line_away(is_shown=False)
             self._bar = None
 
 

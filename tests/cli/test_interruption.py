@@ -23,6 +23,23 @@ def run(code, *words):
     )
 
 
+def shown(code, *words):
+    """The exit code, and what a terminal gets that is standard error."""
+    import pty  # which Windows lacks
+
+    terminal, stderr = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], stderr=stderr, stdout=subprocess.PIPE, env=ENVIRONMENT
+    )
+    os.write(stderr, b"|")  # the end of what there is to read
+    text = b""
+    while not text.endswith(b"|"):
+        text += os.read(terminal, 1 << 16)
+    os.close(stderr)
+    os.close(terminal)
+    return done.returncode, text[:-1].decode()
+
+
 def ended(done):
     return done.returncode, done.stdout, done.stderr
 
@@ -116,12 +133,55 @@ patchsim.cli.run_as_process()
 }
 
 
+TIMES = {moment: code.count("{0}") for moment, code in MOMENTS.items()}  # of the signal
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_signal_ends_the_command_quietly(name, moment):
     sent = MOMENTS[moment].format(f"signal.raise_signal(signal.{name})")
     out = "" if moment != "behind the run" else "patchsim 0.1.0\n"
     assert ended(run(sent, "--version")) == (SIGNALS[name], out, "")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_the_line_on_which_a_terminal_shows_ctrl_c_is_ended(name, moment):
+    """The prompt that follows begins a line. Other signals show nothing."""
+    sent = MOMENTS[moment].format(f"signal.raise_signal(signal.{name})")
+    assert shown(sent, "--version") == (SIGNALS[name], "\r\n" * (name == "SIGINT") * TIMES[moment])
+
+
+def test_a_line_of_progress_is_taken_away_with_ctrl_c():
+    code = MOMENTS["in the run"].format("""
+        from patchsim.cli.scan_progress import Progress
+        progress = Progress(is_shown=True)
+        progress._write("3 of 4 pictures")
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            progress.clear()""")
+    assert shown(code) == (130, "\r\x1b[K3 of 4 pictures\r\x1b[K")
+
+
+def test_what_is_told_of_an_end_begins_a_line():
+    code = """
+import contextlib, os, signal, sys, patchsim.cli, patchsim.cli.app
+def app(*words, **options):
+    true = os.dup(2)
+    with open(os.devnull, "w") as decoders:
+        os.dup2(decoders.fileno(), 2)  # as while a decoder's lines are collected
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except BaseException as error:
+            error.add_note("a file was left")
+            raise
+        finally:
+            os.dup2(true, 2)
+patchsim.cli.app.app = app
+patchsim.cli.run_as_process()
+"""
+    assert shown(code) == (130, "\r\npatchsim: a file was left\r\n")
 
 
 def test_a_signal_at_any_import_ends_the_command_quietly():
