@@ -131,7 +131,7 @@ def say(text: str) -> None:
             lines = [escaped(line) for line in text.split("\n")]
             if sys.stderr.isatty():
                 width = os.get_terminal_size(sys.stderr.fileno()).columns - len(_PREFIX)
-                lines = [part for line in lines for part in _broken(line, width)]
+                lines = [row for line in lines for row in _broken(line, width)]
             print(
                 "".join(f"{_PREFIX}{line}\n" for line in lines), end="", file=sys.stderr, flush=True
             )

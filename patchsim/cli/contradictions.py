@@ -94,11 +94,11 @@ def _is_fitted(values: Values) -> bool:
 
 def _is_resampled(values: Values) -> bool:
     """Return whether there are poses beside quarter turns."""
-    is_scaled = not _are_all(values, "scales", lambda scale: scale == 1)
-    return is_scaled or not _are_all(values, "angles", lambda angle: angle % 90 == 0)
+    is_scaled = not _has_only(values, "scales", lambda scale: scale == 1)
+    return is_scaled or not _has_only(values, "angles", lambda angle: angle % 90 == 0)
 
 
-def _are_all(values: Values, name: str, holds: Callable[[float], bool]) -> bool:
+def _has_only(values: Values, name: str, holds: Callable[[float], bool]) -> bool:
     """Return whether an option is not given, or a list of numbers for all of which it holds."""
     if not _has_any(values, name):
         return True
