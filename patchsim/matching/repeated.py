@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from patchsim.search.exhaustive import Exhaustive
     from patchsim.types import Pixels
 
-_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_TYPES = tuple(map(np.dtype, ("u1", "u2", "i4", "u4", "f4", "f8")))
 _MOST_AT_ONCE = 1 << 18  # windows of a map whose sums stay in the cache until they are scores
 _NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
 
@@ -150,9 +150,9 @@ class Repeated(NamedTuple):
         # The windows are those of the array itself, with its values, and of all of it.
         is_as_given = (
             isinstance(image, np.ndarray)
-            and pixels.ctypes.data == image.ctypes.data
-            and pixels.dtype == kernel.pixels.dtype == kind.dtype
+            and pixels.dtype == kernel.pixels.dtype
             and pixels.shape == (*kind.shape[:2], channels)
+            and arrays.has_values_of(image, pixels)
             and kernel.pixels.shape[2] == channels
             and scene.visible is None
             and options.poses is None

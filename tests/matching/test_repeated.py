@@ -42,7 +42,8 @@ def assert_same(one, other):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
 
 
-DTYPES = [np.uint8, np.uint16, np.float32]
+DTYPES = [np.uint8, np.uint16, np.float32, np.float64]
+FLOATS = np.float32, np.float64
 OPTIONS = [
     {"top": 1, "margin": False}, {"top": 3}, {"threshold": 0.9}, {"threshold": "auto"},
     {"threshold": 1.0, "top": None}, {"stride": (2, 3), "top": 2}, {"tolerance": 0.02},
@@ -50,12 +51,12 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES[:3])
 def test_blocks_of_an_absent_kernel_are_scored_at_once(dtype, repetitions, monkeypatch, rng):
     """Their windows one by one would take longer than a map without a tolerance."""
     image = rng.integers(0, 200, (160, 170)).astype(dtype)
     kernel = rng.integers(0, 200, (40, 40)).astype(dtype)
-    span = (0, 255) if dtype == np.float32 else None
+    span = (0, 255) if dtype in FLOATS else None
     if dtype == np.uint16:
         image, kernel = image * dtype(300), kernel * dtype(300)
     asked, score = [], WindowSums.scores
@@ -104,7 +105,7 @@ def test_a_finder_that_gave_up_is_left_out_for_more_and_more_images(monkeypatch,
 def test_the_next_image_has_the_report_of_a_search_of_its_own(
     dtype, metric, options, keeps_map, threads, astronaut, repetitions
 ):
-    shades = dtype(1 / 255) if dtype is np.float32 else dtype(np.iinfo(dtype).max // 255)
+    shades = dtype(1 / 255) if dtype in FLOATS else dtype(np.iinfo(dtype).max // 255)
     images = [astronaut[top : top + 90, 30:150].astype(dtype) * shades for top in (0, 60, 200)]
     images.append(np.full_like(images[0], 77 * shades))
     kernel = images[1][20:40, 50:74]
@@ -119,6 +120,23 @@ def test_the_next_image_has_the_report_of_a_search_of_its_own(
     # The first two of a kind are searched; the second, if nothing was told, serves the others.
     first = min((number for number in quiet if number > 0), default=len(images))
     assert len(repetitions) == max(0, len(images) - 1 - first)
+
+
+@pytest.mark.parametrize(
+    ("data_range", "is_repeated"),
+    [((0, 65535), True), ((-(2.0**31), 2.0**31), False)],  # the values of the second are scaled
+)
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32])
+def test_integers_of_32_bits_are_searched_as_floats(
+    data_range, is_repeated, dtype, astronaut, repetitions
+):
+    images = [astronaut[top : top + 90, 30:150].astype(dtype) * 257 for top in (0, 60, 200)]
+    kernel = images[1][20:40, 50:74].copy()
+    options = {"metric": "ssd", "data_range": data_range, "top": 2, "memory": 10**9}
+    matcher = Matcher(kernel, **options)
+    for image in images:
+        assert_same(matcher.match(image, map=True), match(image, kernel, map=True, **options))
+    assert repetitions == [True] * is_repeated
 
 
 def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
@@ -238,7 +256,7 @@ def test_the_first_of_equal_windows_of_a_whole_map(engine, dtype, stride, rng, r
         for y, x in ((4 + 6 * number, 72), (70, 12), (70, 48)):
             image[y : y + 6, x : x + 9] = kernel
     options = {"top": 1, "margin": False, "engine": engine, "stride": stride, "memory": 10**9}
-    if dtype is np.float32:
+    if dtype in FLOATS:
         options["data_range"] = (0, 255)
     matcher = Matcher(kernel, **options)
     for number, image in enumerate(images):
