@@ -125,8 +125,8 @@ static int has_shape(const Py_buffer *b, Py_ssize_t kernels, Py_ssize_t rows, Py
 static const char *misfit_of_image(const Py_buffer *image, const Task *t)
 {
     if (image->ndim != 3 || !(has_format(image, "B") || has_format(image, "H") ||
-                              has_format(image, "f")))
-        return "the image is not uint8, uint16 or float32 [height, width, channels]";
+                              has_format(image, "f") || has_format(image, "d")))
+        return "the image is not uint8, uint16, float32 or float64 [height, width, channels]";
     if (image->shape[2] != t->channels || image->shape[0] < t->height ||
         image->shape[1] < t->width)
         return "the kernel's size does not fit the image's";
@@ -134,6 +134,8 @@ static const char *misfit_of_image(const Py_buffer *image, const Task *t)
         image->strides[1] != image->itemsize * image->shape[2] || image->strides[0] < 0 ||
         image->strides[0] % image->itemsize)
         return "the pixels of an image's row have gaps";
+    if (t->metric == SAD && t->type == DOUBLES)
+        return "sad is not of float64";
     if (t->metric == SAD)
         return t->products ? "sad is summed by transforms" : NULL;
     if (t->terms != 1)
@@ -303,7 +305,10 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
             PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
-    t->type = has_format(&b[IMAGE], "B") ? BYTES : has_format(&b[IMAGE], "H") ? WORDS : FLOATS;
+    t->type = has_format(&b[IMAGE], "B")   ? BYTES
+              : has_format(&b[IMAGE], "H") ? WORDS
+              : has_format(&b[IMAGE], "d") ? DOUBLES
+                                           : FLOATS;
     t->products = is_direct ? variant->products[t->type] : NULL;
     wrong = correlation_set_kernel(t, &b[TAPS], 4, t->terms);
     if (!wrong) {
@@ -365,9 +370,9 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
                                      &t.sides.x, &t.sides.folds) ||
         !(variant = correlation_variant(name)))
         return NULL;
-    t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : FLOATS;
+    t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : *format == 'd' ? DOUBLES : FLOATS;
     t.products = is_direct ? variant->products[t.type] : NULL;
-    if ((is_direct && !t.products) || !strchr("BHf", *format) || strlen(format) != 1 || t.rows < 1 ||
+    if ((is_direct && !t.products) || !strchr("BHfd", *format) || strlen(format) != 1 || t.rows < 1 ||
         t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
         t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS ||
         !correlation_has_sides(t.sides) || t.height < 1 ||
@@ -394,9 +399,9 @@ static PyObject *taps(PyObject *self, PyObject *args)
     const Variant *variant;
     if (!PyArg_ParseTuple(args, "ss", &name, &format) || !(variant = correlation_variant(name)))
         return NULL;
-    const char *const formats = "BHf", *at = strlen(format) == 1 ? strchr(formats, *format) : NULL;
+    const char *const formats = "BHfd", *at = strlen(format) == 1 ? strchr(formats, *format) : NULL;
     if (!at)
-        return PyErr_Format(PyExc_ValueError, "the format is not B, H or f");
+        return PyErr_Format(PyExc_ValueError, "the format is not B, H, f or d");
     const Products *products = variant->products[at - formats];
     return PyLong_FromLong(products ? products->taps : 0);
 }
@@ -421,13 +426,14 @@ static PyMethodDef METHODS[] = {
      "how far scores may be off, for kernels of one size. Returns how many windows were summed\n"
      "directly, and how many tiles were transformed in double precision. The formulas are in\n"
      "_correlation.h.\n\n"
-     "image: uint8, uint16 or float32 [height, width, channels], rows without gaps; spectra: from\n"
-     "spectrum, of each kernel; double_spectra: the same as float64, or None where they are made as\n"
-     "they are needed; taps: float64 [kernels, terms x channels, height, width], each\n"
-     "kernel less its means or its terms of sad, over gain; means: float64 [kernels, channels], of\n"
-     "sad [kernels, 2 x channels], the middles and half the widths of the ranges; numbers: float64\n"
-     "[kernels, 5], gain, own, total, offset and residual; map: float32 [kernels, rows, cols];\n"
-     "maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of one kernel."},
+     "image: uint8, uint16, float32 or, but for sad and direct sums, float64 [height, width,\n"
+     "channels], rows without gaps; spectra: from spectrum, of each kernel; double_spectra: the same\n"
+     "as float64, or None where they are made as they are needed; taps: float64 [kernels, terms x\n"
+     "channels, height, width], each kernel less its means or its terms of sad, over gain; means:\n"
+     "float64 [kernels, channels], of sad [kernels, 2 x channels], the middles and half the widths\n"
+     "of the ranges; numbers: float64 [kernels, 5], gain, own, total, offset and residual; map:\n"
+     "float32 [kernels, rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct\n"
+     "sums are of one kernel."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1)\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"

@@ -32,7 +32,8 @@
  * transformed in single precision, by the rounding that is expected, or before they are scored.
  *
  * Pixels of floats and the kernel are multiplied with powers of two that bring them near 1, so that
- * no square of a value that is far from 1 overflows or vanishes.
+ * no square of a value that is far from 1 overflows or vanishes. Those of float64 are taken less the
+ * tile's constant in double precision, and rounded only then where single precision transforms them.
  *
  * A kernel larger than about half a tile is cut into parts, whose products are added before the way
  * back. X of small kernels is summed directly where that is faster: of bytes with 128 taken off the
@@ -234,7 +235,7 @@ typedef struct {
                      Sides sides, float *out);
     void (*double_spectrum)(const double *taps, ptrdiff_t height, ptrdiff_t width,
                             ptrdiff_t pitch, Sides sides, double *out);
-    const Products *products[FLOATS + 1]; /* by the type of the pixels, or NULL */
+    const Products *products[DOUBLES + 1]; /* by the type of the pixels, or NULL */
 } Variant;
 
 extern const Variant *const CORRELATION_VARIANTS[]; /* best first, NULL last */

@@ -96,7 +96,7 @@ FILL(fill_doubles, double)
  * they fit: MODULO is without a sign there, because C defines no overflow with one. Of floats
  * `less` is taken off, [channels], so that fewer digits are lost.
  */
-#define MOMENTS(NAME, PIXEL, SUM, SQUARE, RUN, WIDE, MODULO, A)                                \
+#define COLUMNS(NAME, PIXEL, SUM, SQUARE, A)                                                   \
     static void VARIANT(NAME##_begin)(const PIXEL *planes, ptrdiff_t plane, ptrdiff_t pitch,   \
                                       ptrdiff_t channels, ptrdiff_t height, ptrdiff_t columns, \
                                       const double *less, SUM *sums, SQUARE *squares)          \
@@ -128,7 +128,19 @@ FILL(fill_doubles, double)
                               (SQUARE)A(q[x]) * (SQUARE)A(q[x]);                               \
             }                                                                                  \
         }                                                                                      \
-    }                                                                                          \
+    }
+#define ITSELF(pixel) (pixel)
+#define SHIFTED(pixel) ((double)(pixel) - less[c])
+COLUMNS(bytes, uint8_t, int32_t, int32_t, ITSELF)
+COLUMNS(words, uint16_t, int32_t, int64_t, ITSELF)
+COLUMNS(floats, float, double, double, SHIFTED)
+COLUMNS(doubles, double, double, double, SHIFTED)
+#undef COLUMNS
+#undef ITSELF
+#undef SHIFTED
+
+/* Those of windows along a row, of the sums of columns; those of floats are of either precision. */
+#define MOMENTS(NAME, SUM, SQUARE, RUN, WIDE, MODULO)                                          \
     /* Differences of a row's columns are summed up, LANES / 2 at once. */                     \
     static INLINE void VARIANT(NAME##_along)(const void *columns, int is_square, ptrdiff_t width,\
                                              ptrdiff_t stride, ptrdiff_t cols, WIDE *out)      \
@@ -215,14 +227,10 @@ FILL(fill_doubles, double)
                 shift[i] += means[c] * (double)sum[i];                                         \
         }                                                                                      \
     }
-#define ITSELF(pixel) (pixel)
-#define SHIFTED(pixel) ((double)(pixel) - less[c])
-MOMENTS(bytes, uint8_t, int32_t, int32_t, int64_t, double, double, ITSELF)
-MOMENTS(words, uint16_t, int32_t, int64_t, int64_t, int64_t, uint64_t, ITSELF)
-MOMENTS(floats, float, double, double, double, double, double, SHIFTED)
+MOMENTS(bytes, int32_t, int32_t, int64_t, double, double)
+MOMENTS(words, int32_t, int64_t, int64_t, int64_t, uint64_t)
+MOMENTS(floats, double, double, double, double, double)
 #undef MOMENTS
-#undef ITSELF
-#undef SHIFTED
 #undef RUNNING
 #undef LAST
 
@@ -261,69 +269,91 @@ DIRECT(bytes, uint8_t)
 DIRECT(words, uint16_t)
 #undef DIRECT
 
+/* A value of a plane of floats. */
+static INLINE double VARIANT(float_at)(const Task *t, const uint8_t *plane)
+{
+    return t->type == FLOATS ? *(const float *)(const void *)plane
+                             : *(const double *)(const void *)plane;
+}
+
+/* Sums over a window of a channel of floats: of its values less a constant, of their squares, and of
+ * their products with the taps. */
+#define WINDOW(NAME, PIXEL)                                                                    \
+    static void VARIANT(NAME##_of_window)(const Task *t, const void *pixels, ptrdiff_t pitch,  \
+                                          const double *taps, double less, double out[3])      \
+    {                                                                                          \
+        typedef PIXEL Pixels __attribute__((vector_size(LANES / 2 * sizeof(PIXEL)),            \
+                                            aligned(sizeof(PIXEL)), may_alias));               \
+        typedef VARIANT(Doubles) V;                                                            \
+        const ptrdiff_t lanes = LANES / 2;                                                     \
+        const PIXEL *p = pixels;                                                               \
+        const V lesses = (V){0} + less;                                                        \
+        V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};                            \
+        double sum = 0, square = 0, product = 0;                                               \
+        for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width, p += pitch) {              \
+            ptrdiff_t x = 0;                                                                   \
+            for (; x + 2 * lanes <= t->width; x += 2 * lanes) {                                \
+                ADD(0, x);                                                                     \
+                ADD(1, x + lanes);                                                             \
+            }                                                                                  \
+            if (x + lanes <= t->width) {                                                       \
+                ADD(0, x);                                                                     \
+                x += lanes;                                                                    \
+            }                                                                                  \
+            for (; x < t->width; x++) {                                                        \
+                const double a = p[x] - less;                                                  \
+                sum += a, square += a * a, product += a * taps[x];                             \
+            }                                                                                  \
+        }                                                                                      \
+        for (int i = 0; i < LANES / 2; i++) {                                                  \
+            sum += sums[0][i] + sums[1][i], square += squares[0][i] + squares[1][i];           \
+            product += products[0][i] + products[1][i];                                        \
+        }                                                                                      \
+        out[0] = sum, out[1] = square, out[2] = product;                                       \
+    }
+#define ADD(i, x)                                                                              \
+    do {                                                                                       \
+        const V a = __builtin_convertvector(*(const Pixels *)(p + (x)), V) - lesses;           \
+        sums[i] += a, squares[i] += a * a, products[i] += a * *(const V *)(taps + (x));        \
+    } while (0)
+WINDOW(floats, float)
+WINDOW(doubles, double)
+#undef WINDOW
+#undef ADD
+
 /* X of a window of floats and its spread, of `zncc` times n, or the sum of squares of `ncc`; and the
  * means of its channels. `is_doubtful` where rounding decides whether the window is flat, as
  * metrics.exact says. Values of `zncc` are taken less the first one, which is near the mean as a rule;
  * where it is far, as a bright corner is, a second pass takes them less the mean that the first found,
- * so that the sums lose no digits. */
-static double VARIANT(float_window)(const Task *t, const float *pixels, ptrdiff_t plane,
+ * so that the sums lose no digits. `pixels` lie `plane` values after those of the channel before. */
+static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
                                     ptrdiff_t pitch, double *mean, double *spread,
                                     int *is_doubtful)
 {
-    typedef float Narrow __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
-    typedef VARIANT(Doubles) V;
-    const ptrdiff_t lanes = LANES / 2;
     const double n = (double)(t->height * t->width);
     double total = 0;
     int is_flat = 1, is_sure = 0;
     *spread = 0;
-    for (ptrdiff_t c = 0; c < t->channels; c++) {
-        double less = t->metric == NCC ? 0 : pixels[c * plane];
-        double sum, square, product, own;
+    for (ptrdiff_t c = 0; c < t->channels; c++, pixels += plane * correlation_item(t)) {
+        double less = t->metric == NCC ? 0 : VARIANT(float_at)(t, pixels);
+        double sums[3], own;
         for (int pass = 0; pass < 2; pass++) {
             const double *taps = t->taps + c * t->height * t->width;
-            const V lesses = (V){0} + less;
-            V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};
-            sum = square = product = 0;
-#define ADD(i, x)                                                                              \
-    do {                                                                                       \
-        const V a = __builtin_convertvector(*(const Narrow *)(p + (x)), V) - lesses;           \
-        sums[i] += a, squares[i] += a * a, products[i] += a * *(const V *)(taps + (x));        \
-    } while (0)
-            for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width) {
-                const float *p = pixels + c * plane + y * pitch;
-                ptrdiff_t x = 0;
-                for (; x + 2 * lanes <= t->width; x += 2 * lanes) {
-                    ADD(0, x);
-                    ADD(1, x + lanes);
-                }
-                if (x + lanes <= t->width) {
-                    ADD(0, x);
-                    x += lanes;
-                }
-                for (; x < t->width; x++) {
-                    const double a = p[x] - less;
-                    sum += a, square += a * a, product += a * taps[x];
-                }
-            }
-#undef ADD
-            for (int i = 0; i < LANES / 2; i++) {
-                sum += sums[0][i] + sums[1][i], square += squares[0][i] + squares[1][i];
-                product += products[0][i] + products[1][i];
-            }
-            mean[c] = less + sum / n;
-            own = square - sum * (sum / n);
-            if (t->metric == NCC || square <= 64 * own)
+            (t->type == FLOATS ? VARIANT(floats_of_window)
+                               : VARIANT(doubles_of_window))(t, pixels, pitch, taps, less, sums);
+            mean[c] = less + sums[0] / n;
+            own = sums[1] - sums[0] * (sums[0] / n);
+            if (t->metric == NCC || sums[1] <= 64 * own)
                 break;
             if (pass == 0)
                 less = mean[c];
         }
-        total += product;
+        total += sums[2];
         if (t->metric == NCC) {
-            *spread += square;
+            *spread += sums[1];
             continue;
         }
-        const double all = square + less * (2 * sum + n * less);
+        const double all = sums[1] + less * (2 * sums[0] + n * less);
         *spread += n * own;
         is_flat &= own <= FLAT * all;
         is_sure |= own > 1.01 * FLAT * all;
@@ -540,6 +570,7 @@ static INLINE int VARIANT(octave)(double value)
 SAMPLE(sample_bytes, uint8_t)
 SAMPLE(sample_words, uint16_t)
 SAMPLE(sample_floats, float)
+SAMPLE(sample_doubles, double)
 #undef SAMPLE
 #undef TO_INTEGER
 #undef TO_SINGLE
@@ -551,12 +582,33 @@ static INLINE ptrdiff_t VARIANT(group_of)(ptrdiff_t length)
     return length < 8 ? 8 : length;
 }
 
+/* Adds the squares of a line of floats less a constant to those of columns; and sums up a line. */
+#define LINES(NAME, PIXEL)                                                                     \
+    static void VARIANT(NAME##_add_squares)(const void *line, ptrdiff_t count, double less,    \
+                                            double *squares)                                   \
+    {                                                                                          \
+        const PIXEL *p = line;                                                                 \
+        for (ptrdiff_t x = 0; x < count; x++)                                                  \
+            squares[x] += (p[x] - less) * (p[x] - less);                                       \
+    }                                                                                          \
+    static double VARIANT(NAME##_sum)(const void *line, ptrdiff_t count)                       \
+    {                                                                                          \
+        const PIXEL *p = line;                                                                 \
+        double sum = 0;                                                                        \
+        for (ptrdiff_t x = 0; x < count; x++)                                                  \
+            sum += p[x];                                                                       \
+        return sum;                                                                            \
+    }
+LINES(floats, float)
+LINES(doubles, double)
+#undef LINES
+
 /* What a window of a band of floats holds at most: it lies in two groups of rows, and of columns. */
 static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
-    const float *planes = (const float *)(const void *)b->planes;
+    const ptrdiff_t item = correlation_item(t);
     const ptrdiff_t tall = VARIANT(group_of)(t->height), wide = VARIANT(group_of)(t->width);
     const ptrdiff_t count = (columns + wide - 1) / wide;
     double *groups = b->groups, *energies = b->energies, most = 0;
@@ -567,11 +619,9 @@ static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t c
         memset(energies, 0, (size_t)columns * sizeof *energies);
         for (ptrdiff_t c = 0; c < t->channels; c++) {
             const double mean = b->shift[c];
-            for (ptrdiff_t y = top; y < bottom; y++) {
-                const float *p = planes + (c * l->lines + y) * l->pitch;
-                for (ptrdiff_t x = 0; x < columns; x++)
-                    energies[x] += (p[x] - mean) * (p[x] - mean);
-            }
+            for (ptrdiff_t y = top; y < bottom; y++)
+                (t->type == FLOATS ? VARIANT(floats_add_squares) : VARIANT(doubles_add_squares))(
+                    b->planes + (c * l->lines + y) * l->pitch * item, columns, mean, energies);
         }
         double before = 0; /* of the group before, in these rows and those above */
         for (ptrdiff_t i = 0; i < count; i++) {
@@ -595,7 +645,9 @@ static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t c
         b->largest = b->largest > b->reaches[i] ? b->largest : b->reaches[i];
     int exponent = 0;
     frexp(sqrt(most), &exponent); /* no value is larger */
-    b->unit = ldexp(1, exponent < -120 ? 120 : -exponent);
+    /* Neither it nor its square, times what it is multiplied with, overflows. */
+    const int largest = t->type == FLOATS ? 120 : 400;
+    b->unit = ldexp(1, exponent < -largest ? largest : -exponent);
 }
 
 /* What the sums of a band of floats need: shift, unit, and the energies of its windows. */
@@ -603,12 +655,11 @@ static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t column
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
-    const float *planes = (const float *)(const void *)b->planes;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
         double sum = 0, count = 0;
         for (ptrdiff_t y = 0; y < lines && t->metric != NCC; y += 8, count += (double)columns)
-            for (ptrdiff_t x = 0; x < columns; x++)
-                sum += planes[(c * l->lines + y) * l->pitch + x];
+            sum += (t->type == FLOATS ? VARIANT(floats_sum) : VARIANT(doubles_sum))(
+                b->planes + (c * l->lines + y) * l->pitch * correlation_item(t), columns);
         b->shift[c] = count > 0 ? sum / count : 0;
     }
     VARIANT(find_reaches)(b, lines, columns);
@@ -836,8 +887,8 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
         double mean[MOST_CHANNELS], direct, spread = spreads->spread[i];
         int is_doubtful = 0;
-        if (t->type == FLOATS) {
-            const float *p = (const float *)(const void *)b->planes + at;
+        if (t->type >= FLOATS) {
+            const uint8_t *p = b->planes + at * correlation_item(t);
             direct = b->unit * VARIANT(float_window)(t, p, plane, l->pitch, mean, &spread,
                                                      &is_doubtful);
             spread *= square;
@@ -909,11 +960,11 @@ static INLINE void VARIANT(measure_spreads)(const VARIANT(Band) *b, ptrdiff_t ro
             }
         for (ptrdiff_t i = 0; i < count && b->has_uniform; i++)
             if (b->is_uniform[left + i]) {
-                const float *p = (const float *)(const void *)b->planes +
-                                 row * t->stride_y * l->pitch + (left + i) * t->stride_x;
+                const ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
+                const ptrdiff_t plane = l->lines * l->pitch, item = correlation_item(t);
                 int is_zero = 1;
                 for (ptrdiff_t c = 0; c < t->channels; c++)
-                    is_zero &= p[c * l->lines * l->pitch] == 0;
+                    is_zero &= VARIANT(float_at)(t, b->planes + (c * plane + at) * item) == 0;
                 if (t->metric == ZNCC || is_zero)
                     spread[i] = 0;
             }
@@ -1157,42 +1208,61 @@ static void VARIANT(settle)(const VARIANT(Band) *b, const Task *t, const VARIANT
     *error = *error > off ? *error : off;
 }
 
+/* Sums of columns for the first row of windows, or those for a row from those for the one before. */
+#define WALK(NAME, PIXEL)                                                                      \
+    static INLINE void VARIANT(NAME##_walk)(const VARIANT(Band) *b, ptrdiff_t row)             \
+    {                                                                                          \
+        const Task *t = b->task;                                                               \
+        const Layout *l = b->layout;                                                           \
+        const PIXEL *planes = (const PIXEL *)(const void *)b->planes;                          \
+        const ptrdiff_t plane = l->lines * l->pitch;                                           \
+        if (row == 0)                                                                          \
+            VARIANT(NAME##_begin)(planes, plane, l->pitch, t->channels, t->height, l->columns, \
+                                  b->shift, b->sums, b->squares);                              \
+        for (ptrdiff_t y = (row - 1) * t->stride_y; row > 0 && y < row * t->stride_y; y++)     \
+            VARIANT(NAME##_move)(planes + y * l->pitch, planes + (y + t->height) * l->pitch,   \
+                                 plane, l->pitch, t->channels, l->columns, b->shift, b->sums,  \
+                                 b->squares);                                                  \
+    }
+WALK(bytes, uint8_t)
+WALK(words, uint16_t)
+WALK(floats, float)
+WALK(doubles, double)
+#undef WALK
+
+/* Finds the windows of a row that have one value, where they matter. */
+#define FLAT_WINDOWS(NAME, PIXEL)                                                              \
+    static INLINE void VARIANT(NAME##_find_flat)(VARIANT(Band) *b, ptrdiff_t row)              \
+    {                                                                                          \
+        const Task *t = b->task;                                                               \
+        const Layout *l = b->layout;                                                           \
+        const PIXEL *planes = (const PIXEL *)(const void *)b->planes;                          \
+        const ptrdiff_t plane = l->lines * l->pitch;                                           \
+        const ptrdiff_t end = row * t->stride_y + t->height;                                   \
+        for (ptrdiff_t y = row > 0 ? end - t->stride_y : 0; y < end; y++)                      \
+            VARIANT(NAME##_count_above)(planes, plane, l->pitch, t->channels, y, b->above);    \
+        b->has_uniform =                                                                       \
+            t->metric != SSD && VARIANT(NAME##_find_uniform)(planes, plane, l->pitch, t,       \
+                                                             end - 1, b->above, b->is_uniform); \
+    }
+FLAT_WINDOWS(floats, float)
+FLAT_WINDOWS(doubles, double)
+#undef FLAT_WINDOWS
+
 /* Sums of the windows of a row, which follows the one before. */
 static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
-    const ptrdiff_t plane = l->lines * l->pitch, columns = l->columns;
-    if (row == 0 && t->type == BYTES)
-        VARIANT(bytes_begin)(b->planes, plane, l->pitch, t->channels, t->height, columns,
-                             NULL, b->sums, b->squares);
-    else if (row == 0 && t->type == WORDS)
-        VARIANT(words_begin)((uint16_t *)(void *)b->planes, plane, l->pitch, t->channels,
-                             t->height, columns, NULL, b->sums, b->squares);
-    else if (row == 0) {
-        VARIANT(floats_begin)((float *)(void *)b->planes, plane, l->pitch, t->channels,
-                              t->height, columns, b->shift, b->sums, b->squares);
-        for (ptrdiff_t y = 0; y < t->height; y++)
-            VARIANT(floats_count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels, y,
-                                 b->above);
-    }
-    for (ptrdiff_t y = (row - 1) * t->stride_y; row > 0 && y < row * t->stride_y; y++)
-        if (t->type == BYTES)
-            VARIANT(bytes_move)(b->planes + y * l->pitch,
-                                b->planes + (y + t->height) * l->pitch, plane, l->pitch,
-                                t->channels, columns, NULL, b->sums, b->squares);
-        else if (t->type == WORDS)
-            VARIANT(words_move)((uint16_t *)(void *)b->planes + y * l->pitch,
-                                (uint16_t *)(void *)b->planes + (y + t->height) * l->pitch,
-                                plane, l->pitch, t->channels, columns, NULL, b->sums,
-                                b->squares);
-        else {
-            const float *above = (const float *)(const void *)b->planes + y * l->pitch;
-            VARIANT(floats_move)(above, above + t->height * l->pitch, plane, l->pitch,
-                                 t->channels, columns, b->shift, b->sums, b->squares);
-            VARIANT(floats_count_above)((float *)(void *)b->planes, plane, l->pitch, t->channels,
-                                 y + t->height, b->above);
-        }
+    const ptrdiff_t columns = l->columns;
+    if (t->type == BYTES)
+        VARIANT(bytes_walk)(b, row);
+    else if (t->type == WORDS)
+        VARIANT(words_walk)(b, row);
+    else if (t->type == FLOATS)
+        VARIANT(floats_walk)(b, row);
+    else
+        VARIANT(doubles_walk)(b, row);
     if (b->has_few) {
         for (ptrdiff_t c = 0; c < t->channels; c++)
             VARIANT(few_bytes_along)((const int32_t *)b->sums + c * columns, t->width, t->cols,
@@ -1212,10 +1282,10 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
                                 columns, t->width, t->stride_x,
                                 t->cols - left < l->wide ? t->cols - left : l->wide,
                                 (double *)b->s + left, (double *)b->e + left, l->x_pitch);
-        b->has_uniform = t->metric != SSD &&
-                         VARIANT(floats_find_uniform)((float *)(void *)b->planes, plane, l->pitch, t,
-                                                      row * t->stride_y + t->height - 1, b->above,
-                                                      b->is_uniform);
+        if (t->type == FLOATS)
+            VARIANT(floats_find_flat)(b, row);
+        else
+            VARIANT(doubles_find_flat)(b, row);
     }
 }
 
@@ -1234,7 +1304,7 @@ static INLINE VARIANT(Rule) VARIANT(rule_of)(const VARIANT(Band) *b, const Task 
      * last one a window of floats may count as flat. */
     const double open = t->gain * known->off * scale / t->limit;
     double lowest = open * open;
-    if (t->type == FLOATS) {
+    if (t->type >= FLOATS) {
         const double drifted = 2 * square * r->drift / t->limit;
         lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
         lowest = lowest > flat * square ? lowest : flat * square;
@@ -1250,7 +1320,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
     const Task *t = b->task;
     const ptrdiff_t blocks = (t->cols + t->block - 1) / t->block;
     double flat = 0;
-    for (ptrdiff_t c = 0; c < t->channels && t->type == FLOATS && t->metric == ZNCC; c++) {
+    for (ptrdiff_t c = 0; c < t->channels && t->type >= FLOATS && t->metric == ZNCC; c++) {
         const double n = (double)(t->height * t->width);
         flat += 4 * FLAT * n * (n * b->shift[c] * b->shift[c] + b->largest);
     }
@@ -1436,10 +1506,11 @@ static void VARIANT(divide)(VARIANT(Band) *b, VARIANT(Region) **order)
                 r->drift = b->excess_drift;
                 continue;
             }
-            (t->type == BYTES   ? VARIANT(survey_bytes)
-             : t->type == WORDS ? VARIANT(survey_words)
-                                : VARIANT(survey_floats))(b, r, means);
-            if (t->type == FLOATS)
+            (t->type == BYTES    ? VARIANT(survey_bytes)
+             : t->type == WORDS  ? VARIANT(survey_words)
+             : t->type == FLOATS ? VARIANT(survey_floats)
+                                 : VARIANT(survey_doubles))(b, r, means);
+            if (t->type >= FLOATS)
                 VARIANT(find_drift)(b, r);
         }
     memset(b->known, 0, (size_t)(b->count * b->most) * sizeof *b->known);
@@ -1470,9 +1541,10 @@ static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r,
 {
     ptrdiff_t open = 0;
     if (!r->is_sampled)
-        (b->task->type == BYTES   ? VARIANT(sample_bytes)
-         : b->task->type == WORDS ? VARIANT(sample_words)
-                                  : VARIANT(sample_floats))(b, r);
+        (b->task->type == BYTES    ? VARIANT(sample_bytes)
+         : b->task->type == WORDS  ? VARIANT(sample_words)
+         : b->task->type == FLOATS ? VARIANT(sample_floats)
+                                   : VARIANT(sample_doubles))(b, r);
     for (int i = VARIANT(octave)(lowest) - 1; i >= 0; i--)
         open += r->octaves[i];
     return open * r->rows / SAMPLED_ROWS;
@@ -1626,11 +1698,12 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
             VARIANT(fill_bytes)(t, &l, first, lines, columns, b.planes);
         else if (t->type == WORDS)
             VARIANT(fill_words)(t, &l, first, lines, columns, (uint16_t *)(void *)b.planes);
-        else {
+        else if (t->type == FLOATS)
             VARIANT(fill_floats)(t, &l, first, lines, columns, (float *)(void *)b.planes);
-            if (t->metric != SAD)
-                VARIANT(measure)(&b, lines, columns);
-        }
+        else
+            VARIANT(fill_doubles)(t, &l, first, lines, columns, (double *)(void *)b.planes);
+        if (t->type >= FLOATS && t->metric != SAD)
+            VARIANT(measure)(&b, lines, columns);
         if (t->metric == SAD)
             VARIANT(find_excess)(&b, lines, columns);
         if (t->products) {

@@ -198,6 +198,32 @@ static INLINE void NAME(transpose)(V a[PARTS][16])
     UNROLL16 for (int i = 0; i < PARTS; i++) UNROLL16 for (int k = 0; k < 16; k++) a[i][k] = out[i][k];
 }
 
+#if !IS_DOUBLE
+/* Doubles less a constant, times `unit`: in single precision after that, because a value and the
+ * constant may have more digits, and exponents, than it has. */
+static INLINE V NAME(narrowed)(const double *values, double less, double unit)
+{
+    typedef double Half __attribute__((vector_size(4 * L), aligned(8), may_alias));
+    const Half lesses = (Half){0} + less, units = (Half){0} + unit;
+    const Half low = (*(const Half *)values - lesses) * units;
+    const Half high = (*(const Half *)(values + L / 2) - lesses) * units;
+#if defined(CORRELATION_X86) && L == 16
+    const __m512 half = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)low));
+    return (V)_mm512_insertf32x8(half, _mm512_cvtpd_ps((__m512d)high), 1);
+#elif defined(CORRELATION_X86) && L == 8
+    const __m256 half = _mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)low));
+    return (V)_mm256_insertf128_ps(half, _mm256_cvtpd_ps((__m256d)high), 1);
+#elif defined(CORRELATION_X86) && L == 4
+    return (V)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)low), _mm_cvtpd_ps((__m128d)high));
+#else
+    V all = {0};
+    for (int lane = 0; lane < L; lane++)
+        all[lane] = (REAL)(lane < L / 2 ? low[lane % (L / 2)] : high[lane % (L / 2)]);
+    return all;
+#endif
+}
+#endif
+
 /* Values of a plane less a constant; those of floats, and of waves, times `unit`. */
 static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less, V unit,
                              int is_wave)
@@ -285,10 +311,17 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
         for (ptrdiff_t x = 0; x < mx; x++)
             for (int lane = 0; lane < 16; lane += L) {
                 V re[MOST_FIRST], im[MOST_FIRST];
+#if IS_DOUBLE
+#define VALUES(plane, all, one) NAME(values)(plane, at, type, all, unit, is_wave)
+#else
+#define VALUES(plane, all, one)                                                               \
+    (type == DOUBLES ? NAME(narrowed)((const double *)(plane) + at, one, scale)               \
+                     : NAME(values)(plane, at, type, all, unit, is_wave))
+#endif
 #define READ(n1)                                                                              \
     const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane;                            \
-    re[n1] = NAME(values)(one, at, type, less_one, unit, is_wave);                                  \
-    im[n1] = NAME(values)(other, at, type, less_other, unit, is_wave);                              \
+    re[n1] = VALUES(one, less_one, less[0]);                                                  \
+    im[n1] = VALUES(other, less_other, less[1]);                                              \
     if (is_wave) {                                                                            \
         re[n1] = NAME(wave)(NAME(clipped)(re[n1]), &wave);                                    \
         im[n1] = NAME(wave)(NAME(clipped)(im[n1]), &wave);                                    \
@@ -308,6 +341,7 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                     NAME(dft)(my, re, im);
                     for (ptrdiff_t k = 0; k < my; k++) { WRITE(k) }
                 }
+#undef VALUES
 #undef READ
 #undef WRITE
             }
@@ -330,9 +364,7 @@ DOWN(down_floats, FLOATS, 0)
 DOWN(down_waves_of_bytes, BYTES, 1)
 DOWN(down_waves_of_words, WORDS, 1)
 DOWN(down_waves_of_floats, FLOATS, 1)
-#if IS_DOUBLE
 DOWN(down_doubles, DOUBLES, 0)
-#endif
 #undef DOWN
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
@@ -677,9 +709,10 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             squares += (t->metric == SAD ? t->type == BYTES   ? NAME(down_waves_of_bytes)
                                            : t->type == WORDS ? NAME(down_waves_of_words)
                                                               : NAME(down_waves_of_floats)
-                        : t->type == BYTES ? NAME(down_bytes)
-                        : t->type == WORDS ? NAME(down_words)
-                                           : NAME(down_floats))(
+                        : t->type == BYTES  ? NAME(down_bytes)
+                        : t->type == WORDS  ? NAME(down_words)
+                        : t->type == FLOATS ? NAME(down_floats)
+                                            : NAME(down_doubles))(
                 one + c * plane + at, other + c * plane + at, pitch, less[c], share,
                 pass % t->terms, t->sides, work + c * tile);
         }

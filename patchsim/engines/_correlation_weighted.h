@@ -1,6 +1,5 @@
-/* From the pixels of a task to its scores, where the kernel's values have weights, the image is
- * visible in part, or the pixels are float64; included once for each variant, after
- * _correlation_core.h.
+/* From the pixels of a task to its scores, where the kernel's values have weights or the image is
+ * visible in part; included once for each variant, after _correlation_core.h.
  *
  * With w the weights, v the visibility of the image (1 where all is visible), a = I - m the pixels
  * less a constant of the tile and channel, b = K - k the kernel less its weighted means, and

@@ -285,11 +285,15 @@ IN_C = [
     *(
         Search("fft", metric, dtype, side, count=count, is_stark=True)
         for metric in ("ncc", "zncc")
-        for dtype in DTYPES
+        for dtype in (*DTYPES, "float64")
         for side in (8, 32)
         for count in (1, 3)
     ),
-    *(Search("fft", "ssd", dtype, side, tolerance=0.02) for dtype in DTYPES for side in (8, 32)),
+    *(
+        Search("fft", "ssd", dtype, side, tolerance=0.02)
+        for dtype in (*DTYPES, "float64")
+        for side in (8, 32)
+    ),
     # As many kernels as one call takes, and more.
     *(
         Search("fft", metric, "uint8", side, tolerance=0.02, count=count)

@@ -42,7 +42,9 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 # Transforms for a window, over those of all channels and the way back; with more, longer transforms
 # are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC;
 # those of `sad` with kernels of 400 to 1500 on an Intel Xeon, of which none was faster by others.
-_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "float32": 1e-3, "sad": 1e-3}
+_MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "floats": 1e-3, "sad": 1e-3}
+# Direct sums and sad take these alone.
+_NARROW_TYPES = "uint8", "uint16", "float32"
 
 _LARGE = 1 << 16, 1 << 16  # windows
 _UNCUT = kernel_parts.Cut((1, 1), (256, 256), 1, 0, 0.0, 0.0)  # of direct sums
@@ -63,8 +65,9 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "it runs on the cpu"
     if problem.metric == "sad":
         return _refusal_of_sad(problem, is_direct=is_direct)
-    if problem.dtype not in FORMATS:
-        return f"it takes {', '.join(FORMATS)}, not {problem.dtype}"
+    types = _NARROW_TYPES if is_direct else tuple(FORMATS)
+    if problem.dtype not in types:
+        return f"it takes {', '.join(types)}, not {problem.dtype}"
     if problem.exact:
         return "its scores are rounded to float32"
     if problem.weight_sum is not None or problem.opaque_level is not None:
@@ -76,7 +79,8 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
-    if _transforms_of_window(problem) > _MOST_TRANSFORMS[problem.dtype]:
+    kind = problem.dtype if problem.dtype in INTEGER_RANGE else "floats"
+    if _transforms_of_window(problem) > _MOST_TRANSFORMS[kind]:
         return "its transforms are too short for the kernel"
     return None
 
@@ -84,8 +88,8 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
 def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
     if is_direct or lowrank.products_needed(problem) is None:
         return "it approximates sad, within a tolerance"
-    if problem.dtype not in FORMATS:
-        return f"its sad takes {', '.join(FORMATS)}, not {problem.dtype}"
+    if problem.dtype not in _NARROW_TYPES:
+        return f"its sad takes {', '.join(_NARROW_TYPES)}, not {problem.dtype}"
     if problem.opaque_level is not None:
         return "its sad takes images all visible"
     if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:

@@ -10,9 +10,8 @@ from patchsim.engines.common.kernel_parts import Cut, best_cut, windows_of_trans
 from patchsim.engines.contract import Bounds
 from patchsim.engines.problem import Problem
 from patchsim.geometry import blocks
-from patchsim.metrics import INTEGER_RANGE
 
-FORMATS = {"uint8": "B", "uint16": "H", "float32": "f"}
+FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # No score of `ssd` from transforms in float32 is off by so much.
 _SSD_ERROR = 1e-3
@@ -54,7 +53,7 @@ _AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 4096
 # over windows, and their scores take no time beside that.
 _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
 # How much longer pixels of floats take, which are summed in float64.
-_FLOATS = 1.6
+_FLOATS = {"float32": 1.6, "float64": 3.0}
 
 # Windows of `sad` whose scores are equal within the tolerance are scored exactly, to rank them: for
 # the best match 0.5 ms were measured, for five matches 2 to 4. And of each value of a kernel the
@@ -166,7 +165,7 @@ def _seconds_of_direct_sums(problem: Problem) -> float:
         product = DOUBLES[kernel_parts.variant()]
     # Rows of pixels under two bands of 96 windows are copied for both.
     pixels = problem.image[1] * channels * (rows + -(-rows // 96) * height)
-    pixel *= 1 if problem.dtype in INTEGER_RANGE else _FLOATS
+    pixel *= _FLOATS.get(problem.dtype, 1)
     sums = pixels * pixel + rows * cols * window
     return (products * product + sums) / problem.threads
 
@@ -189,8 +188,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
         is_large = cut.nbytes(planes[2]) > kernel_parts.MOST_PREPARED
         # The kernel's own transforms are one more pair's.
         scoring, summing = forward / pairs if is_large else 0.0, summing * _LOOKED_UP_PIXELS
-    if problem.dtype not in INTEGER_RANGE:
-        summing *= _FLOATS
+    summing *= _FLOATS.get(problem.dtype, 1)
     shared, unshared = forward + summing, backward + scoring
     share = _share_made_again(problem)
     again = kernel_parts.time_made_again(cut.sides, cut.folds, planes[2], share) - 1

@@ -1,4 +1,4 @@
-"""`ssd`, `ncc` and `zncc` with weights, of what is visible, or of float64, in C and in one pass.
+"""`ssd`, `ncc` and `zncc` with weights, or of what is visible, in C and in one pass.
 
 `_correlation_weighted.h` has the method and the formulas: all sums over windows come from Fourier
 transforms in float64. The scores are float32; their errors are stated for each block of windows.
