@@ -47,7 +47,6 @@ _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "floats": 1e-3, "sad": 1e
 _NARROW_TYPES = "uint8", "uint16", "float32"
 
 _LARGE = 1 << 16, 1 << 16  # windows
-_UNCUT = kernel_parts.Cut((1, 1), (256, 256), 1, 0, 0.0, 0.0)  # of direct sums
 _MOST_CHANNELS_OF_SAD = 16
 
 
@@ -212,7 +211,7 @@ class _Together:
             numbers[0] = 2.0 ** math.frexp(largest)[1]
             taps /= numbers[0]
         # By cuts: that of large tiles, and the one that was used last of small ones.
-        self._cut = _UNCUT if is_direct else cut_of(problem)
+        self._cut = kernel_parts.uncut() if is_direct else cut_of(problem)
         self._spectra = {self._cut: self._transformed(self._cut, np.float32)}
         # A lone kernel's transforms in float64, which tiles of little contrast take, by cut: made
         # for the second such tile, if they are small.

@@ -34,8 +34,6 @@ DOUBLES["avxvnni"] = DOUBLES["avx2"]
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 for _name in ("dotprod", "neon", "portable"):
     COSTS[_name], DOUBLES[_name] = COSTS["sse2"], DOUBLES["sse2"]
-# The time of the transform back, over that of one there.
-_BACK = 0.3
 # A tile's own transforms are taken, of which the kernel's are made, if they take less than this
 # share of the time.
 _WORTH_CUTTING = 0.8
@@ -127,7 +125,7 @@ def _transforms(problem: Problem, cut: Cut, windows: tuple[int, int]) -> float:
     of_transform = windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
     tiles = math.prod(-(-all_ // one) for all_, one in zip(windows, of_transform, strict=True))
     planes = math.prod(cut.parts) * planes_of(problem)[2]
-    return -(-tiles * cut.folds // 2) * cut.transform * (planes + _BACK)
+    return -(-tiles * cut.folds // 2) * cut.transform * (planes + kernel_parts.BACK)
 
 
 def term_count(problem: Problem) -> int:
@@ -182,7 +180,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
     planes = planes_of(problem)
     forward = pairs * transform * math.prod(cut.parts) * planes[2]
-    backward = pairs * transform * _BACK
+    backward = pairs * transform * kernel_parts.BACK
     if problem.metric == "sad":
         forward, backward = forward * _LOOK_UPS, backward * _LOOK_UPS
         is_large = cut.nbytes(planes[2]) > kernel_parts.MOST_PREPARED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -121,7 +121,7 @@ def best_cut(
     is_near : bool
         The spectra of many planes pass through the cache: count transforms that fill it as longer.
     """
-    planes, cuts = kernel[2], []
+    planes, usual, cuts = kernel[2], _side(), []
     axes = list(zip(kernel[:2], windows, stride, strict=True))
     for folds in (1,) if stride[0] > 1 else (1, 2):
         lines = _axes(*axes[0], folds)
@@ -133,9 +133,10 @@ def best_cut(
                 transform *= _FAR if _is_far(sides, folds) else 1.0
             else:
                 transform *= _beyond_cache(math.prod(sides), folds, planes)
-                transform *= _OTHER_SIDE ** ((down.side != 256 * folds) + (across.side != 256))
+                others = (down.side != usual * folds) + (across.side != usual)
+                transform *= _OTHER_SIDE**others
             again = time_made_again(sides, folds, planes, share_made_again)
-            made = transform * (count * planes + _BACK) * again
+            made = transform * (count * planes + BACK) * again
             made += 0.0 if is_near else _OF_PAIR * planes
             spectrum = _values(sides, folds)[1] if is_near else 0
             is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
@@ -154,7 +155,7 @@ def best_cut(
 
 
 # The time of a transform back, over that of one there with the product.
-_BACK = 0.3
+BACK = 0.3
 # A pair of tiles takes this more for each plane, whatever its sides are, over the time of a
 # transform of 256x256.
 _OF_PAIR = 0.13
@@ -167,7 +168,7 @@ _CACHED_DOUBLES, _UNCACHED_DOUBLES = 7, 0.4
 # rounding is 4/3.
 _MORE_OPEN = 1.4
 # How much longer transforms of a folded tile take, of as many values; and those along an axis that
-# is not of 256 values, for which code without loops was written.
+# is not of `SIDE` values (256), for which code without loops was written.
 _FOLDING, _OTHER_SIDE = 1.15, 1.03
 # And by how much transforms that do not fit the cache of a core, for each 256x256 values beyond so
 # many; folded ones for each plane. Linux, an Intel Xeon with 2 MiB for each core, images of one and
@@ -193,8 +194,8 @@ def time_made_again(sides: tuple[int, int], folds: int, planes: int, share: floa
     share : float
         Of tiles of 256x256 with windows that are made again, from 0 to 1.
     """
-    area = math.prod(sides) / 256**2
-    is_square = sides == (256, 256) and folds == 1
+    area = math.prod(sides) / _side() ** 2
+    is_square = sides == (_side(), _side()) and folds == 1
     more_often = 1.0 if is_square else _MORE_OPEN * max(1.0, area)
     doubles = 2 * planes * area / folds
     uncached = 1 + _UNCACHED_DOUBLES * max(0.0, doubles - _CACHED_DOUBLES)
@@ -208,15 +209,30 @@ def _is_far(sides: tuple[int, int], folds: int) -> bool:
 
 def _time_of(pixels: int, folds: int) -> float:
     """Return the time of a transform, over that of one of 256x256, whose values fit the cache."""
-    area = pixels / folds / 256**2
+    area = pixels / folds / _side() ** 2
     return (_FOLDING if folds > 1 else 1) * area * max(1.0, 1 + math.log2(area) / 5)
 
 
 def _beyond_cache(pixels: int, folds: int, planes: int) -> float:
     """Return the time of a transform, over what it would be if its values fitted the cache."""
-    area = pixels / folds / 256**2
+    area = pixels / folds / _side() ** 2
     for_area = _UNCACHED_FOLDED * planes if folds > 1 else _UNCACHED
     return max(1.0, 1 + for_area * (area - _CACHED_AREA))
+
+
+@cache
+def _side() -> int:
+    """Return the side of the transforms in whose time others are told."""
+    built = extension()
+    assert built is not None, "it was built"
+    side: int = built.SIDE
+    return side
+
+
+@cache
+def uncut() -> Cut:
+    """Return what direct sums have in place of a cut."""
+    return Cut((1, 1), (_side(), _side()), 1, 0, 0.0, 0.0)
 
 
 @lru_cache(maxsize=64)
