@@ -77,6 +77,13 @@ def test_each_room_says_what_it_may_use_and_what_others_use_of_it(room):
     assert re.search(r"\b([Oo]thers?|[Oo]ther rooms|Nothing else|the command line)\b", text)
 
 
+def test_rows_of_tables_fit_a_glance():
+    """What takes more stands under a heading of its own."""
+    rows = [line for line in PAGE.splitlines() if line.startswith("|")]
+    assert len(rows) > 80
+    assert [row for row in rows if len(row) > 220] == []
+
+
 def test_the_page_names_many_files():
     assert len(quoted()) > 80
 
