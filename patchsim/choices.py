@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from patchsim.errors import InputError
 
 _MOST_LISTED = 10  # words that a message lists rather than to guess which was meant
-COMMANDS = ("match", "scan", "merge", "loss", "doctor")
+# The commands, and what the help of all says of each.
+SUMMARIES = {
+    "match": "Find small pictures in a big one; print where, and draw the scores.",
+    "scan": "Find small pictures in many: files, folders, or a list.",
+    "merge": "Print the matches of a search that --part computed in parts.",
+    "loss": "Evaluate a slot-matching loss on saved features.",
+    "doctor": "Say what works here: engines, devices, formats, extras.",
+}
+COMMANDS = tuple(SUMMARIES)
 METRICS = ("sad", "ssd", "ncc", "zncc")
 COLORS = ("auto", "gray", "rgb", "hsv", "lab", "edges")
 # The channels that each compares; `auto` compares those of the pictures.

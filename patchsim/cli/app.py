@@ -91,7 +91,7 @@ def _argument_record(argument: Any, ctx: Any) -> tuple[str, str]:
 class _Commands(typed.Group):
     """The commands; words that no command would see are refused."""
 
-    names = choices.COMMANDS
+    summaries = choices.SUMMARIES
     command_class = _Command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -145,6 +145,7 @@ app = typer.Typer(
     name="patchsim",
     cls=_Commands,
     help="Find a small picture in a big one: exact sliding image similarity.",
+    epilog="patchsim COMMAND --help tells the options of a command, with examples.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

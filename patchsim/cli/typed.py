@@ -26,21 +26,26 @@ class Group(TyperGroup):
 
     Attributes
     ----------
-    names : tuple of str
+    summaries : mapping of str to str
         The commands, each a module of `patchsim.cli` with a function `command`, in the order of
-        the help.
+        the help, and what it says of each.
     command_class : type of Command
     """
 
-    names: ClassVar[tuple[str, ...]] = ()
+    summaries: ClassVar[Mapping[str, str]] = {}
     command_class: Any = Command
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands: Any = _Commands(self.names, self.command_class)
+        self.commands: Any = _Commands(tuple(self.summaries), self.command_class)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [_as_typed(parameter) for parameter in super().get_params(ctx)]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's name
+        """Write the commands, none of which is made for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries.items()))
 
 
 class _Commands(Mapping[str, Any]):

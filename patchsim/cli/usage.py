@@ -17,6 +17,15 @@ from patchsim.errors import InputError, printable
 
 # Files that `patchsim loss` reads and `patchsim match` does not.
 _FEATURES = (".safetensors", ".pt", ".pth", ".npz")
+# The names in other programs of options that Python has not, and of the words of a command.
+_OTHER_NAMES = {
+    **dict.fromkeys(("o", "out", "output", "draw"), "overlay"),
+    "verbose": "explain",
+    "V": "version",
+    **dict.fromkeys(("template", "needle", "query"), "kernel"),
+    "haystack": "image",
+    **choices.OTHER_NAMES,
+}
 _SHOWN = 3  # words of a long command that a message repeats
 _LONG = 5  # characters of an option that a misspelt one may mean
 _SURPLUS = re.compile(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", re.DOTALL)
@@ -60,20 +69,39 @@ def _explained(error: Any, command: Any, context: Any) -> InputError | None:
     if kind == "NoSuchOption":
         near = _near_option(option, command, context)
         advice = f"did you mean {near}?" if near else "leave it out"
+        word = _argument(option, command, context)
+        if word is not None:
+            advice = f"give {word} alone: {_form(command, context)}"
         return InputError(f"there is no option {printable(option)}; {advice}\n{where}")
     if kind == "MissingParameter":
-        missing = getattr(error, "param", None)
-        needed = [one for one in command.get_params(context) if one.param_type_name == "argument"]
-        form = " ".join([context.command_path, *(str(one.metavar) for one in needed)])
-        return InputError(
-            f"{getattr(missing, 'metavar', 'a word')} is missing; give {form}\n{where}"
-        )
+        missing = getattr(getattr(error, "param", None), "metavar", "a word")
+        return InputError(f"{missing} is missing; give {_form(command, context)}\n{where}")
     surplus = _SURPLUS.search(text)
     if surplus:
         return InputError(
             f"{context.command_path} takes no further words, but {printable(surplus[1])!r} follows;"
             f" leave that out\n{where}"
         )
+    return None
+
+
+def _arguments(command: Any, context: Any) -> list[Any]:
+    return [one for one in command.get_params(context) if one.param_type_name == "argument"]
+
+
+def _form(command: Any, context: Any) -> str:
+    """Return a command with the words that it needs, such as ``patchsim match IMAGE KERNEL``."""
+    needed = (str(one.metavar) for one in _arguments(command, context))
+    return " ".join([context.command_path, *needed])
+
+
+def _argument(name: str, command: Any, context: Any) -> str | None:
+    """Return the word of a command that the name of an option means; None if it means none."""
+    named = name.lstrip("-")
+    wanted = {named, _OTHER_NAMES.get(named)}
+    for one in _arguments(command, context):
+        if one.name in wanted and one.required:
+            return str(one.metavar)
     return None
 
 
@@ -111,8 +139,13 @@ def _file_of_dashes(option: str) -> str | None:
 
 def _near_option(name: str, command: Any, context: Any) -> str | None:
     """Return the option that a name may mean: by what other programs call it, or by its letters."""
-    other = choices.OTHER_NAMES.get(name.lstrip("-").replace("-", "_"))
-    known = [option for one in command.get_params(context) for option in _names(one)]
+    other = _OTHER_NAMES.get(name.lstrip("-").replace("-", "_"))
+    known = [
+        option
+        for one in command.get_params(context)
+        for option in _names(one)
+        if option.startswith("-")
+    ]
     if other is not None and f"--{other}" in known:
         return f"--{other}"
     value = name.lstrip("-")

@@ -325,7 +325,7 @@ def _check_maps(options: Options, outputs: Outputs) -> None:
     poses = options.poses
     if not outputs.keeps_map:
         return
-    asked = " and ".join(outputs.of_maps)
+    asked = " and ".join(f"--{name} ({name}=)" for name in outputs.of_maps)
     if options.invert:
         raise InputError(
             f"a map is of one polarity, and --invert (invert=True) asks for both; leave out {asked}"

@@ -17,6 +17,7 @@ import pytest
 from helpers import load, map_size, said
 from PIL import Image
 
+from patchsim import choices
 from patchsim.matching import match as match_module
 
 HEADER = "x\ty\twidth\theight\tscore\tkernel\tmargin\tcenter_x\tcenter_y"
@@ -446,6 +447,18 @@ BAD = [
         ["match", "big.png", "face.png", "--strid", "2"],
         "there is no option --strid; did you mean --stride?\nsee",
     ),
+    (
+        ["match", "big.png", "--kernel", "face.png"],
+        "--kernel; give KERNEL alone: patchsim match IMAGE KERNEL\nsee",
+    ),
+    (
+        ["match", "--haystack", "big.png", "--needle=face.png"],
+        "--haystack; give IMAGE alone: patchsim match IMAGE KERNEL\nsee",
+    ),
+    (["scan", "big.png", "--template", "face.png"], "--template; did you mean --kernel?\nsee"),
+    (["match", "big.png", "face.png", "-o", "o.png"], "-o; did you mean --overlay?\nsee"),
+    (["match", "big.png", "face.png", "--verbose"], "--verbose; did you mean --explain?\nsee"),
+    (["-V"], "there is no option -V; did you mean --version?\nsee patchsim --help"),
     (["match", "big.png", "face.png", "-z"], "there is no option -z; leave it out\nsee"),
     (["match", "big.png", "face.png", "--json"], "--json; did you mean --format json?\nsee"),
     (["scan", "big.png", "-k", "face.png", "--csv"], "--csv; did you mean --format csv?\nsee"),
@@ -536,6 +549,15 @@ def test_a_forgotten_command_is_named(words, meant, run):
         f"{words[0]!r} is no command; there is match, scan, merge, loss, doctor\n"
         f"did you mean: patchsim {meant}"
     )
+
+
+def test_the_help_of_all_commands_says_what_each_is_in_a_whole_sentence(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("--help")
+    listed = out.partition("Commands:\n")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^  ([a-z]+) +([A-Z].*)$", listed, re.MULTILINE))
+    assert list(rows) == list(choices.COMMANDS)
+    assert all(re.fullmatch(r"[^.]+\.", row) for row in rows.values())  # without an ellipsis
 
 
 @pytest.mark.parametrize("words", [[], ["match"], ["scan"], ["merge"], ["loss"], ["doctor"]])

@@ -147,9 +147,12 @@ def test_criteria_measure_the_inverted_kernel(dark, light):
     ("options", "says"),
     [
         ({"color": "lab"}, "no opposites in the colours lab"),
-        ({"map": True}, "a map is of one polarity.*; leave out map$"),
-        ({"blend": "b.png"}, "a map is of one polarity.*; leave out blend$"),
-        ({"blend": "b.png", "heatmap": "h.png"}, "leave out heatmap and blend$"),
+        ({"map": True}, r"a map is of one polarity.*; leave out --map \(map=\)$"),
+        ({"blend": "b.png"}, r"a map is of one polarity.*; leave out --blend \(blend=\)$"),
+        (
+            {"blend": "b.png", "heatmap": "h.png"},
+            r"leave out --heatmap \(heatmap=\) and --blend \(blend=\)$",
+        ),
         ({"data_range": (0, 1000)}, "inverted has values from 760 to 980, beyond the 0 to 255"),
         ({"invert": "yes"}, "invert 'yes'"),
     ],

@@ -39,7 +39,7 @@ def test_a_retina_screenshot_is_searched_for_an_icon_of_half_its_size(astronaut)
 def test_a_map_of_several_poses_is_refused(rng):
     scene, kernel = rng.integers(0, 256, (30, 30), np.uint8), np.eye(5, dtype=np.uint8)
     with pytest.raises(
-        InputError, match=r"a map is of one pose, and 2.*leave out map, or ask.*--scales"
+        InputError, match=r"a map is of one pose, and 2.*leave out --map \(map=\), or ask.*--scales"
     ):
         patchsim.match(scene, kernel, scales=[1, 2], map=True)
     assert patchsim.match(scene, kernel, scales=2, map=True).map.shape == (21, 21)
