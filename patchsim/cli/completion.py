@@ -101,15 +101,14 @@ def answers(app: typer.Typer, line: str) -> list[Answer] | Files:
     command: Any = typer.main.get_command(app)
     context = command.make_context("patchsim", [], resilient_parsing=True)
     *before, begun = _words(line)[1:] or [""]
-    names = command.commands
     if not before and not begun.startswith("-"):
         return [
-            Answer(name, _first_sentence(one.help))
-            for name, one in names.items()
+            Answer(name, _first_sentence(summary))
+            for name, summary in command.summaries.items()
             if name.startswith(begun)
         ]
-    if before and before[0] in names:
-        command, before = names[before[0]], before[1:]
+    if before and before[0] in command.summaries:
+        command, before = command.commands[before[0]], before[1:]
     return _of_command(command, context, before, begun)
 
 

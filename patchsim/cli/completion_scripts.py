@@ -13,7 +13,7 @@ VARIABLE = "_PATCHSIM_COMPLETE"  # of the environment: the shell that asks
 
 _BASH = """\
 _patchsim_completion() {
-    local answers file IFS=$'\\n'
+    local answers file path IFS=$'\\n'
     COMPREPLY=()
     answers=$(_PATCHSIM_COMPLETE=bash _PATCHSIM_LINE="${COMP_LINE:0:COMP_POINT}" \\
               _PATCHSIM_WORD="$2" "$1" 2>/dev/null)
@@ -23,8 +23,9 @@ _patchsim_completion() {
             COMPREPLY=($answers);;
         4)
             compopt -o filenames 2>/dev/null || return
-            while read -r file; do
-                [[ -d ${file/#\\~/$HOME} || $file =~ \\.($answers)$ ]] && COMPREPLY+=("$file")
+            while read -r file; do # a name that holds the end of a line is left out
+                path=${file/#\\~/$HOME}
+                [[ -d $path || -e $path && $file =~ \\.($answers)$ ]] && COMPREPLY+=("$file")
             done < <(compgen -f -- "$2");;
     esac
 }

@@ -356,8 +356,13 @@ def test_the_first_tab_in_a_new_shell(shell, typed, shown, homes):
         terminal.close()
 
 
-def test_a_name_with_spaces_in_a_real_bash(homes):
-    terminal = Shell("bash", homes("bash"))
+@pytest.mark.parametrize("other", [None, "o\nx.png", "new\nline/y.png"])
+def test_a_name_with_spaces_in_a_real_bash(other, homes):
+    home = homes("bash")
+    if other is not None:  # of two lines, of which the second looks like a name of a picture
+        (home / f"a b{other}").parent.mkdir(exist_ok=True)
+        (home / f"a b{other}").touch()
+    terminal = Shell("bash", home)
     try:
         terminal.type('echo re""ady\n', "ready\r\n")
         shown = terminal.type("patchsim match a\\ b\t", "picture.png")
