@@ -44,7 +44,7 @@ ALONE = {
     "_sad.variants": (),
     "_correlation.scratch": ("B", (9, 9), (3, 3, 1), (1, 1), 8, False, 1, 1, 1, "*", 2, True),
     "_correlation.weighted_scratch": ("d", (9, 9), (3, 3, 1), True, "zncc", (1, 1), 8, 1, 1, 1),
-    "_correlation.taps": ("*", "B"),
+    "_correlation.at_once": ("*", "B"),
     "_correlation.values": ((256, 256), 2),
     "_correlation.variants": (),
     "_pruned.variants": (),

@@ -18,7 +18,7 @@ FIELDS = {
     "cli/flags.py MatchFlags": 70,
     "cli/loss_flags.py LossFlags": 19,
     "cli/merge.py MergeFlags": 16,
-    "engines/problem.py Problem": 25,
+    "engines/problem.py Problem": 26,
     "options/keywords.py Given": 41,
     "options/table.py Options": 38,
     "output/report.py Report": 29,

@@ -392,7 +392,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels) + more);
 }
 
-static PyObject *taps(PyObject *self, PyObject *args)
+static PyObject *at_once(PyObject *self, PyObject *args)
 {
     (void)self;
     const char *name, *format;
@@ -403,7 +403,9 @@ static PyObject *taps(PyObject *self, PyObject *args)
     if (!at)
         return PyErr_Format(PyExc_ValueError, "the format is not B, H, f or d");
     const Products *products = variant->products[at - formats];
-    return PyLong_FromLong(products ? products->taps : 0);
+    if (!products)
+        return Py_BuildValue("iii", 0, 0, 0);
+    return Py_BuildValue("iii", products->taps, products->rows, products->cols);
 }
 
 static PyObject *values(PyObject *self, PyObject *args)
@@ -449,10 +451,10 @@ static PyMethodDef METHODS[] = {
      "which it allocates a kernel's spectra in float64, too, unless they are given."},
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
     {"weighted_scratch", KEYWORDS(correlation_weighted_scratch_bytes), CORRELATION_WEIGHTED_SCRATCH},
-    {"taps", taps, METH_VARARGS,
-     "taps(variant, format)\n\n"
-     "Taps that an instruction multiplies at once in direct sums of pixels of that format; 0 without\n"
-     "direct sums."},
+    {"at_once", at_once, METH_VARARGS,
+     "at_once(variant, format) -> (taps, rows, cols)\n\n"
+     "Taps that an instruction multiplies at once in direct sums of pixels of that format, and rows\n"
+     "and columns of windows that are summed together; zeros without direct sums."},
     ENTRY_VARIANTS_METHOD,
     {NULL, NULL, 0, NULL},
 };

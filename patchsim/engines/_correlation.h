@@ -160,7 +160,7 @@ int correlation_has_sides(Sides sides);
  * precision. */
 typedef struct Products {
     int taps; /* that an instruction multiplies and adds at once: 4 bytes, 2 of 16 bits, 1 double */
-    int rows; /* of the map that are summed together */
+    int rows, cols; /* of the map that are summed together; a smaller rest takes as long */
     /* `band` writes a row of int32_t or double. */
     void (*band)(const void *planes, ptrdiff_t plane, ptrdiff_t pitch, ptrdiff_t channels,
                  const void *taps, ptrdiff_t height, ptrdiff_t width, void *out,

@@ -650,28 +650,29 @@ static int has_dotprod(void)
 #include "_correlation_weighted.h"
 
 /* Direct sums of 16 bits and of floats. */
-#define DOUBLES_OF(variant, rows)                                                              \
-    static const Products DOUBLES_##variant = {1, rows, band_doubles_##variant}
+#define DOUBLES_OF(variant, rows, cols)                                                        \
+    static const Products DOUBLES_##variant = {1, rows, cols, band_doubles_##variant}
 #define MADE_OF(name, runs_here, variant, bytes)                                               \
     {name, runs_here, scores_##variant, weighted_##variant, spectrum_single_##variant,         \
      spectrum_double_##variant, {bytes, &DOUBLES_##variant, &DOUBLES_##variant}}
-DOUBLES_OF(base, 4);
+DOUBLES_OF(base, 4, 4);
 #ifdef CORRELATION_X86
-DOUBLES_OF(avx512, 6);
-DOUBLES_OF(avx2, 4);
-static const Products VNNI = {4, 6, band_bytes_vnni};
-static const Products MADD_AVX2 = {2, 4, band_bytes_avx2}, MADD_SSE2 = {2, 4, band_bytes_sse2};
+DOUBLES_OF(avx512, 6, 32);
+DOUBLES_OF(avx2, 4, 8);
+static const Products VNNI = {4, 6, 64, band_bytes_vnni};
+static const Products MADD_AVX2 = {2, 4, 16, band_bytes_avx2};
+static const Products MADD_SSE2 = {2, 4, 8, band_bytes_sse2};
 static const Variant AVX512 = MADE_OF("avx512", has_avx512, avx512, NULL);
 static const Variant AVX512_VNNI = MADE_OF("avx512", has_vnni, avx512, &VNNI);
 static const Variant AVX2 = MADE_OF("avx2", has_avx2, avx2, &MADD_AVX2);
 static const Variant BASE = MADE_OF("sse2", always, base, &MADD_SSE2);
 #ifdef CORRELATION_AVXVNNI
-static const Products NARROW_VNNI = {4, 2, band_bytes_avxvnni};
+static const Products NARROW_VNNI = {4, 2, 32, band_bytes_avxvnni};
 static const Variant AVXVNNI = MADE_OF("avxvnni", has_avxvnni, avx2, &NARROW_VNNI);
 #endif
 #elif defined(__aarch64__)
 #ifdef CORRELATION_DOTPROD
-static const Products DOT_PRODUCTS = {4, 6, band_bytes_dotprod};
+static const Products DOT_PRODUCTS = {4, 6, 16, band_bytes_dotprod};
 static const Variant DOTPROD = MADE_OF("dotprod", has_dotprod, base, &DOT_PRODUCTS);
 #endif
 static const Variant BASE = MADE_OF("neon", always, base, NULL);

@@ -192,7 +192,10 @@ class Engine(Protocol):
         """Return why the engine cannot solve the problem as promised, or None."""
 
     def start_up(self, problem: Problem) -> float:
-        """Return the seconds that the first use costs this process: imports, a GPU's context."""
+        """Return the seconds before the work: of imports, a GPU's context, and for each kernel.
+
+        What prepares kernels counts for each image by the problem's `image_count`.
+        """
 
     def seconds(self, problem: Problem) -> float:
         """Estimate the seconds of the work itself; on one accelerator, if there are several."""

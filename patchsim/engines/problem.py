@@ -69,6 +69,8 @@ class Problem(NamedTuple):
         Kernels of about this size that are compared with the same pixels in turn.
     same_size : int
         How many of these have the very same size, about.
+    image_count : int
+        Images that are searched for a kernel once it is prepared, about.
     whole_kernel : (height, width) or None
         The size of the kernel before it was trimmed, if it was. Engines do not need it: it is that
         of the matches, which tells how much they overlap.
@@ -101,6 +103,7 @@ class Problem(NamedTuple):
     open_share: float = 0.0
     kernel_count: int = 1
     same_size: int = 1
+    image_count: int = 1
     whole_kernel: tuple[int, int] | None = None
     skipped: tuple[int, int] = (0, 0)
     reading: Reading | None = None

@@ -12,6 +12,7 @@ from patchsim.options import Given, check_keywords, with_signature_of_options
 from patchsim.output.report import Report
 from patchsim.pictures.limits import MemoryNeed
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
+from patchsim.search.prepared import KeptKernels
 
 if TYPE_CHECKING:
     from patchsim.matching.delegated import DelegatedSearch
@@ -317,6 +318,7 @@ def match(
     except MemoryNeed as error:
         most = options.get("max_pixels", DEFAULT_MAX_PIXELS)
         raise inputs.whole_need(error, image, [*kernels, mask, image_mask], most) from error
+    matcher._kept = KeptKernels(image_count=1)  # of this room; no other image follows
     return matcher.match(
         image,
         map=map,

@@ -24,8 +24,8 @@ from patchsim.search.window_sample import Sample
 # many errors the estimate is near what was open in photographs and in noise.
 _A_SIDE = 2
 _ERRORS = 1.5
-# Similar images have one plan.
-_STEPS = 8
+# Similar images have one plan. The least share is that of a sample of which next to none is open.
+_STEPS, _LEAST = 8, 1 / 32
 
 
 def is_needed(groups: Sequence[Group]) -> bool:
@@ -50,7 +50,7 @@ def with_shares(
 
 
 def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> float:
-    """Estimate the share of a kernel's blocks, in eighths from 1 on; 0 if it is not known."""
+    """Estimate the share of a kernel's blocks, in eighths, or less; 0 if it is not known."""
     if problem.products is None:
         return 0.0
     sample = window_sample.of(scene, kernel, problem.metric, a_side=_A_SIDE)
@@ -65,7 +65,7 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     blocks = float(is_open.mean())
     if options.top == 1 and not options.is_margin_wanted(keeps_map=True):
         blocks /= 2  # the kernel may be there: then its window is the only open one
-    return max(1, round(_STEPS * blocks)) / _STEPS
+    return max(_LEAST, round(_STEPS * blocks) / _STEPS)
 
 
 def _score_of_place(number: int, sample: Sample, kernel: tuple[int, int, int]) -> float:

@@ -81,7 +81,15 @@ class Exhaustive:
         posed = list(posed_kernels.of(scene, options))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
-        problems = partial(_problems, scene, kernels, options, outputs, by_bands=by_bands)
+        problems = partial(
+            _problems,
+            scene,
+            kernels,
+            options,
+            outputs,
+            by_bands=by_bands,
+            image_count=1 if kept is None else kept.image_count,
+        )
         # Pixels are looked at only where an engine is chosen without whose time depends on them.
         chooses = is_kept and options.engine == "auto"
         quickly = partial(problems, counts_products=not chooses)
@@ -223,6 +231,7 @@ def _problems(
     outputs: Outputs,
     *,
     by_bands: bool,
+    image_count: int,
     counts_products: bool = True,
 ) -> list[Problem]:
     # `auto` asks for many places with low scores, which take longer to find than a map to make.
@@ -238,6 +247,7 @@ def _problems(
             # Only engines that draw no map differ by it.
             share_wanted=0.0 if has_map else threshold_share.share(scene, kernel, options),
             counts_products=counts_products,
+            image_count=image_count,
         )
         for kernel in kernels
     ]

@@ -118,6 +118,7 @@ def problem(
     map_wanted: bool,
     share_wanted: float = 0.0,
     counts_products: bool = True,
+    image_count: int = 1,
     threads: int | None = None,
 ) -> Problem:
     """Describe the search for a kernel in so much of the scene (height, width).
@@ -144,6 +145,7 @@ def problem(
         full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
         whole_kernel=None if kernel.margins == NO_MARGINS else kernel.whole_size,
+        image_count=image_count,
         skipped=skipped,
         reading=_reading(scene.image),
     )

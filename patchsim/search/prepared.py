@@ -21,6 +21,9 @@ _Value = TypeVar("_Value")
 # memory that a search may take. Those of small pictures are small, and of others preparing a kernel
 # takes a small part of the time.
 _KEPT_BYTES, _KEPT_SHARE = 16 << 20, 1 / 64
+# About how many images are searched for the kernels of a `Matcher`. The plan counts the time that
+# prepares a kernel as spread over them.
+_IMAGES = 8
 # Bytes of the Python objects that hold a prepared kernel: its key, problems, closures.
 _OBJECT_BYTES = 2048
 
@@ -30,16 +33,22 @@ class KeptKernels:
 
     The kernel that was used least recently is forgotten first. Several threads may use it at once.
     A pickle or copy of it is empty.
+
+    Attributes
+    ----------
+    image_count : int
+        About how many images are searched for the kernels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, image_count: int = _IMAGES) -> None:
+        self.image_count = image_count
         self._lock = Lock()
         # The least recently used come first: bytes, a value, and the kernels, whose ids are in the
         # key and stay theirs.
         self._kept: dict[Hashable, tuple[int, Any, Sequence[Kernel]]] = {}
 
-    def __reduce__(self) -> tuple[type[KeptKernels], tuple[()]]:
-        return KeptKernels, ()
+    def __reduce__(self) -> tuple[type[KeptKernels], tuple[int]]:
+        return KeptKernels, (self.image_count,)
 
     @property
     def nbytes(self) -> int:

@@ -41,12 +41,12 @@ SCALES = {
     "float32": np.float32(1 / 255),
     "float64": 1 / 255,
 }
-DIRECT = [name for name in VARIANTS if _correlation.taps(name, "B")]
+DIRECT = [name for name in VARIANTS if _correlation.at_once(name, "B")[0]]
 
 
 def check_direct(variant, image, kernel, metric, truth):
     """Check direct sums, where the variant has them for such pixels: they leave no rounding."""
-    if _correlation.taps(variant, FORMATS[image.dtype.name]):
+    if _correlation.at_once(variant, FORMATS[image.dtype.name])[0]:
         error = 1e-5 if image.dtype.kind == "f" else 1e-6
         check(found(image, kernel, metric, is_direct=True), truth, error=error)
 
@@ -483,7 +483,7 @@ def test_flat_windows_score_0_without_an_error(rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zeros_have_no_sign(dtype, metric, is_direct, variant, rng):
     """That of rounding would depend on the tiling, and so would the bytes of a map's file."""
-    if is_direct and not _correlation.taps(variant, FORMATS[dtype]):
+    if is_direct and not _correlation.at_once(variant, FORMATS[dtype])[0]:
         pytest.skip("the variant has no direct sums of such pixels")
     image = np.zeros((90, 110, 1), dtype)
     image[40:70, 30:80] = values(rng, dtype, 30, 50, 1)
@@ -1103,7 +1103,7 @@ def test_matches_are_those_of_the_specification(dtype, metric, variant):
     options = {"metric": metric, "top": 12, "overlap": 0.2, "threshold": -1.0}
     wanted = match(image, kernels[0], engine="fft", memory="60MB", **options)
     for name in ("fft", "simd"):
-        if name == "simd" and not _correlation.taps(variant, FORMATS[dtype]):
+        if name == "simd" and not _correlation.at_once(variant, FORMATS[dtype])[0]:
             continue
         for kernel, largest in zip(kernels, best, strict=True):
             report = match(image, kernel, engine=name, map=True, **options)

@@ -77,6 +77,14 @@ def test_nothing_is_estimated_where_no_engine_is_chosen_or_windows_are_hidden(rn
     assert planned(pixels, pixels[:128, :128, :3]).problem.open_share == 0
 
 
+def test_few_blocks_are_ranked_where_next_to_none_of_the_sample_is_open():
+    image = data.camera().astype(np.uint16) * 257
+    kernel = image[100 : 100 + SIDE, 200 : 200 + SIDE]
+    plan = planned(image, kernel, top=1, margin=False)
+    assert plan.engine == "fft"
+    assert plan.problem.open_share == 1 / 32
+
+
 def test_the_share_grows_with_the_number_of_places_that_are_ranked():
     image = data.camera().astype(np.uint16) * 257
     kernel = image[100 : 100 + SIDE, 200 : 200 + SIDE]

@@ -16,18 +16,18 @@ FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 # No score of `ssd` from transforms in float32 is off by so much.
 _SSD_ERROR = 1e-3
 
-# Seconds, by variant: of a transform of two tiles of a channel, there, with the product; of a
-# product in a direct sum; of a pixel of a channel, copied and summed; of a window's score. Linux,
-# one core of an AMD EPYC (Zen 4), gcc 12, photographs of 256x256 to 1920x1080 with kernels of 8 to
-# 100. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on an Intel
-# Xeon, 2.5e-4 and 3.0e-4 seconds: their mean is off by less than a fourth on either.
+# Seconds for bytes, by variant: of a transform of two tiles of a channel, there, with the product;
+# of a product in a direct sum; of a pixel of a channel, copied and summed; of a window's score.
+# Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 64x64 to 1920x1080, kernels of 8
+# to 128. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on an
+# Intel Xeon: theirs is the mean of both, which is off by less than a fourth on either.
 COSTS = {
-    "avx512": (2.1e-4, 4.4e-12, 9.5e-10, 1.4e-9),
-    "avx2": (2.5e-4, 1.1e-11, 1.2e-9, 1.8e-9),
-    "sse2": (3.9e-4, 2.4e-11, 1.5e-9, 2.7e-9),
+    "avx512": (2.1e-4, 4.4e-12, 6.5e-10, 9.5e-10),
+    "avx2": (2.5e-4, 1.1e-11, 8.2e-10, 1.2e-9),
+    "sse2": (3.9e-4, 2.6e-11, 1.0e-9, 1.8e-9),
 }
-# Seconds of a product in a direct sum of 16 bits, or of floats, in double precision; an Intel Xeon.
-DOUBLES = {"avx512": 3.8e-11, "avx2": 6.3e-11, "sse2": 1.7e-10}
+# Seconds of a product in a direct sum of 16 bits, or of floats, in double precision; means of both.
+DOUBLES = {"avx512": 3.6e-11, "avx2": 5.6e-11, "sse2": 1.5e-10}
 # Products of bytes by AVX-VNNI take 0.55 of the time of those by AVX2 on an Intel Xeon.
 COSTS["avxvnni"] = (COSTS["avx2"][0], 0.55 * COSTS["avx2"][1], *COSTS["avx2"][2:])
 DOUBLES["avxvnni"] = DOUBLES["avx2"]
@@ -50,13 +50,19 @@ _AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 4096
 # How much longer transforms take of bytes that are looked up, and their pixels. Nothing is summed
 # over windows, and their scores take no time beside that.
 _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
-# How much longer pixels of floats take, which are summed in float64.
-_FLOATS = {"float32": 1.6, "float64": 3.0}
+# How much longer pixels, and the scores of windows, take than those of bytes, and how much longer
+# pixels take that direct sums widen to double precision; the transforms of these take less.
+_PIXELS = {"uint8": 1.0, "uint16": 1.3, "float32": 1.6, "float64": 3.0}
+_WINDOWS = {"uint8": 1.0, "uint16": 1.4, "float32": 2.2, "float64": 2.2}
+_WIDENED, _WIDE_TRANSFORMS = 1.9, 0.8
+# Seconds of a call of direct sums, beside what is counted.
+_DIRECT_SECONDS = 1e-5
 
 # Windows of `sad` whose scores are equal within the tolerance are scored exactly, to rank them: for
-# the best match 0.5 ms were measured, for five matches 2 to 4. And of each value of a kernel the
-# sines and cosines are taken, for each product.
-_SETTLING_SECONDS, _WAVE_SECONDS = 2e-3, 1.2e-8
+# the best match 0.4 ms were measured and more in larger maps, 4 in those of Full HD. A plan that
+# chooses these transforms counts what more matches take (`Problem.open_share`). And of each value
+# of a kernel the sines and cosines are taken, for each product.
+_SETTLING_SECONDS, _BLOCK_SECONDS, _WAVE_SECONDS = 4e-4, 1e-5, 1.2e-8
 
 # The time of a product with a kernel, over that of a transform: what kernels do not share of it.
 _PRODUCT_SHARE = 0.8
@@ -138,45 +144,56 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
     """Estimate the seconds of the work."""
     if is_direct:
         return _seconds_of_direct_sums(problem)
-    settling = _SETTLING_SECONDS if problem.metric == "sad" else 0.0
+    settling = 0.0
+    if problem.metric == "sad":
+        block_count = math.prod(problem.map_shape) / blocks.BLOCK**2
+        settling = _SETTLING_SECONDS + block_count * _BLOCK_SECONDS
     return _seconds_of_transforms(problem, at_once(problem, *best_tile(problem))) + settling
 
 
 def preparing_seconds(problem: Problem) -> float:
-    """Estimate the seconds until a kernel is ready for transforms: those of its own."""
-    cut, transform = cut_of(problem), COSTS[kernel_parts.variant()][0]
-    transforms = transform * cut.transform * math.prod(cut.parts) * planes_of(problem)[2]
-    if problem.metric != "sad":
-        return transforms
-    if cut.nbytes(planes_of(problem)[2]) > kernel_parts.MOST_PREPARED:
-        transforms = 0.0  # they are made with each tile's
-    return transforms + term_count(problem) * problem.taps * _WAVE_SECONDS
+    """Estimate the seconds, for an image, until a kernel is ready for transforms."""
+    cut, planes = cut_of(problem), planes_of(problem)[2]
+    seconds = _transform_seconds(problem) * cut.transform * math.prod(cut.parts) * planes
+    is_large = problem.kernel_count * cut.nbytes(planes) > kernel_parts.MOST_PREPARED
+    if problem.metric == "sad":
+        if is_large:
+            seconds = 0.0  # they are made with each tile's
+        seconds += term_count(problem) * problem.taps * _WAVE_SECONDS
+    return seconds if is_large else seconds / problem.image_count
+
+
+def _transform_seconds(problem: Problem) -> float:
+    seconds = COSTS[kernel_parts.variant()][0]
+    return seconds if problem.dtype == "uint8" else seconds * _WIDE_TRANSFORMS
 
 
 def _seconds_of_direct_sums(problem: Problem) -> float:
     _, product, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     height, width, channels = problem.kernel
-    at_once = taps_at_once(problem)
-    products = rows * cols * channels * (height + 2) * (-(-width // at_once) * at_once)
+    taps, tall, wide = _summed_at_once(problem)
+    # Registers have sums of so many windows, whether they lie in the map or beyond its edge.
+    windows = -(-rows // tall) * tall * (-(-cols // wide) * wide)
+    products = windows * channels * (height + 2) * (-(-width // taps) * taps)
     if problem.dtype != "uint8":
-        product = DOUBLES[kernel_parts.variant()]
+        product, pixel = DOUBLES[kernel_parts.variant()], pixel * _WIDENED
     # Rows of pixels under two bands of 96 windows are copied for both.
     pixels = problem.image[1] * channels * (rows + -(-rows // 96) * height)
-    pixel *= _FLOATS.get(problem.dtype, 1)
-    sums = pixels * pixel + rows * cols * window
-    return (products * product + sums) / problem.threads
+    sums = pixels * pixel * _PIXELS[problem.dtype] + rows * cols * window * _WINDOWS[problem.dtype]
+    return _DIRECT_SECONDS + (products * product + sums) / problem.threads
 
 
 def _seconds_of_transforms(problem: Problem, together: int) -> float:
     """Estimate the seconds for a kernel, if so many share the transforms of a tile."""
-    transform, _, pixel, window = COSTS[kernel_parts.variant()]
+    _, _, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     height, _, channels = problem.kernel
     cut, bands = cut_of(problem), -(-rows // _windows_of_transform(problem)[0])
-    transform *= cut.transform
+    transform = _transform_seconds(problem) * cut.transform
     pairs = cut.pairs * problem.threads
-    scoring = rows * cols * window
+    scoring = rows * cols * window * _WINDOWS[problem.dtype]
+    pixel *= _PIXELS[problem.dtype]
     summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
     planes = planes_of(problem)
     forward = pairs * transform * math.prod(cut.parts) * planes[2]
@@ -186,7 +203,6 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
         is_large = cut.nbytes(planes[2]) > kernel_parts.MOST_PREPARED
         # The kernel's own transforms are one more pair's.
         scoring, summing = forward / pairs if is_large else 0.0, summing * _LOOKED_UP_PIXELS
-    summing *= _FLOATS.get(problem.dtype, 1)
     shared, unshared = forward + summing, backward + scoring
     share = _share_made_again(problem)
     again = kernel_parts.time_made_again(cut.sides, cut.folds, planes[2], share) - 1
@@ -198,10 +214,16 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
 
 def taps_at_once(problem: Problem) -> int:
     """Return how many taps an instruction multiplies in direct sums, 0 if there is none."""
+    return _summed_at_once(problem)[0]
+
+
+def _summed_at_once(problem: Problem) -> tuple[int, int, int]:
+    """Return how many taps, and rows and columns of windows, direct sums take together."""
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    taps: int = extension.taps(kernel_parts.variant(), FORMATS[problem.dtype])
-    return taps
+    counts: tuple[int, int, int]
+    counts = extension.at_once(kernel_parts.variant(), FORMATS[problem.dtype])
+    return counts
 
 
 def _windows_of_transform(problem: Problem) -> tuple[int, int]:

@@ -53,8 +53,9 @@ _WINDOW_SECONDS = 2e-10
 _DIFFERENCE_SECONDS = 1e-13
 _CALL_SECONDS = 4e-4
 # And of a window that is to be found, where many are: bounds cannot exclude its block. From where
-# on a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs.
-_FOUND_SECONDS = 1.5e-6
+# on a map is faster was measured with thresholds from 0.8 to 0.98 on the same photographs. One of
+# 16 bits or floats is compared twice.
+_FOUND_SECONDS, _WIDE_FOUND_SECONDS = 1.5e-6, 2.5e-6
 # A kernel that is not in the picture, or a hard one, takes this time and then, at worst, the direct
 # search; nothing tells them apart beforehand. So this engine is chosen where a kernel that is there
 # takes h times as long directly. One that is not there takes up to (1 + h) / h times as long as
@@ -101,7 +102,8 @@ def seconds(problem: Problem) -> float:
     bounds = height * width * (_BOX_SECONDS + channels * _VALUE_SECONDS)
     bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
-    left += problem.share_wanted * rows * cols * _FOUND_SECONDS
+    found = _FOUND_SECONDS if problem.dtype == "uint8" else _WIDE_FOUND_SECONDS
+    left += problem.share_wanted * rows * cols * found
     copy = 0.0
     if problem.dtype != "uint8":
         copy = math.prod(problem.image) * _COPY_SECONDS + _COPY_CALL_SECONDS
