@@ -58,11 +58,12 @@ _WIDENED, _WIDE_TRANSFORMS = 1.9, 0.8
 # Seconds of a call of direct sums, beside what is counted.
 _DIRECT_SECONDS = 1e-5
 
-# Windows of `sad` whose scores are equal within the tolerance are scored exactly, to rank them: for
-# the best match 0.4 ms were measured and more in larger maps, 4 in those of Full HD. A plan that
-# chooses these transforms counts what more matches take (`Problem.open_share`). And of each value
-# of a kernel the sines and cosines are taken, for each product.
-_SETTLING_SECONDS, _BLOCK_SECONDS, _WAVE_SECONDS = 4e-4, 1e-5, 1.2e-8
+# Windows of `sad` whose scores are equal within the tolerance are scored exactly, to rank them:
+# for the best match 0.1 to 5 ms were measured, and more in larger maps. With these figures an exact
+# map was left for one that takes a tenth longer in one of 147 cases. A plan that chooses these
+# transforms counts what more matches take (`Problem.open_share`), too. And of each kernel value
+# the sines and cosines are taken, for each product.
+_SETTLING_SECONDS, _BLOCK_SECONDS, _WAVE_SECONDS = 8e-4, 1e-5, 1.2e-8
 
 # The time of a product with a kernel, over that of a transform: what kernels do not share of it.
 _PRODUCT_SHARE = 0.8

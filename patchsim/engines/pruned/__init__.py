@@ -102,8 +102,8 @@ def seconds(problem: Problem) -> float:
     bounds = height * width * (_BOX_SECONDS + channels * _VALUE_SECONDS)
     bounds += rows * cols * (_WINDOW_SECONDS + count * _CELL_SECONDS)
     left = problem.differences * _DIFFERENCE_SECONDS
-    found = _FOUND_SECONDS if problem.dtype == "uint8" else _WIDE_FOUND_SECONDS
-    left += problem.share_wanted * rows * cols * found
+    of_wanted = _FOUND_SECONDS if problem.dtype == "uint8" else _WIDE_FOUND_SECONDS
+    left += problem.share_wanted * rows * cols * of_wanted
     copy = 0.0
     if problem.dtype != "uint8":
         copy = math.prod(problem.image) * _COPY_SECONDS + _COPY_CALL_SECONDS
