@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -169,11 +169,13 @@ class Descent:
     threads: int
     least_seen: float
 
-    def to_full_size(self, octave: tuple[int, float, float]) -> Floats:
+    def to_full_size(
+        self, octave: tuple[int, float, float], tell: Callable[[float], None] | None = None
+    ) -> Floats:
         """Return the best poses [n, 4] of an octave at full size, in pixels of level 0."""
         size = self.planes[0].height, self.planes[0].width
         top, grid = first_look_at(self.kernels, octave, self.limits, size)
-        for starts in self._first_poses(octave[0], top, grid):
+        for starts in self._first_poses(octave[0], top, grid, tell):
             poses, scores, bar = self._followed(starts, octave, top, top)
             if (scores < bar).sum() >= self._few(octave, top):
                 break
@@ -276,22 +278,18 @@ class Descent:
         is_at_end[is_at_end] = leaves
         return poses[~is_at_end], moved[leaves]
 
-    def _first_poses(self, halvings: int, top: int, grid: first_look.Grid) -> Iterator[Floats]:
+    def _first_poses(
+        self, halvings: int, top: int, grid: first_look.Grid, tell: Callable[[float], None] | None
+    ) -> Iterator[Floats]:
         """Yield the poses [n, 4] that a first look leaves, with more rivals each time."""
         kernel, plane, limits = self.kernels[top], self.planes[top + halvings], self.limits
         rivals = FOR_A_RIVAL * limits.rivals
         most = limits.candidates(0) + BESIDE * rivals
+        sampled = kernel.sampled(first_pixels(kernel, len(grid.poses), plane.height, plane.width))
         look = partial(
-            first_look.look,
-            plane,
-            kernel.sampled(first_pixels(kernel, len(grid.poses), plane.height, plane.width)),
-            grid,
-            self.metric,
-            self.full,
-            threads=self.threads,
-            most=most,
-            band_bytes=limits.band_bytes,
-        )
+            first_look.look, plane, sampled, grid, self.metric, self.full, threads=self.threads,
+            most=most, band_bytes=limits.band_bytes, tell=tell,
+        )  # fmt: skip
         bar = limits.bar(top, self.kernels.contrast(top))
         bars = partial(limits.first_bars, bar, is_dense=grid.near > 1)
         high, low = bars(np.array([1.0, 1.0 if plane.visible is None else 0.0])).tolist()

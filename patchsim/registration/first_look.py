@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -74,12 +75,14 @@ def look(
     threads: int,
     most: int = MOST,
     band_bytes: int = BAND_BYTES,
+    tell: Callable[[float], None] | None = None,
 ) -> tuple[Floats, Floats]:
     """Return poses [n, 4] that are local maxima of at least `bar`, and their scores [n].
 
     A maximum is no worse than its neighbours in place and angle. Of more than `most` the best are
     returned, of equals the first by scale, angle and place; so neither threads nor memory change
     them. Poses are as `plain.refine` takes them. A thread holds about so many bytes of a band.
+    `tell` is called with the share of the places and poses that were looked at, up to 1.
     """
     together, rows = _band_of(plane, kernel, grid, band_bytes)
     # Boxes of one size, because float pictures are rounded as fits the size.
@@ -88,10 +91,12 @@ def look(
     for first in range(0, len(grid.scales), together):
         some_scales = replace(grid, scales=grid.scales[first : first + together])
         before = np.array([first * len(grid.angles), 0, 0])
-        for more, scores in _look_in_bands(
+        for done, more, scores in _look_in_bands(
             plane, kernel, some_scales, metric=metric, full=full, bar=bar, threads=threads,
             most=most, rows=rows, radius=radius,
         ):  # fmt: skip
+            if tell is not None:
+                tell((first + done * len(some_scales.scales)) / len(grid.scales))
             places = np.concatenate([places, more + before])
             values = np.concatenate([values, scores])
             if len(values) > 2 * most:
@@ -126,8 +131,11 @@ def _look_in_bands(
     most: int,
     rows: int,
     radius: int,
-) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-    """Yield the maxima of each band of so many rows: pose, row and column, and their scores."""
+) -> Iterator[tuple[float, NDArray[np.int64], Floats]]:
+    """Yield the maxima of each band of so many rows: pose, row and column, and their scores.
+
+    Before them comes the share of the bands that are done.
+    """
     is_rounded = plane.values.dtype == np.uint8 and metric in ("zncc", "ncc")
     shapes = turned(
         kernel, grid.poses, radius, metric if is_rounded else None, shares_masks=grid.near > 1
@@ -151,7 +159,10 @@ def _look_in_bands(
         places[:, 1] += top - above
         return places, value
 
-    yield from in_order(maxima, range(first, last + 1, rows), threads)
+    bands = range(first, last + 1, rows)
+    with closing(in_order(maxima, bands, threads)) as scored:
+        for number, (places, values) in enumerate(scored, 1):
+            yield number / len(bands), places, values
 
 
 def _band_of(plane: Plane, kernel: KernelPlane, grid: Grid, most_bytes: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,6 +102,7 @@ class PoseSearch:
         most: int | None = None,
         overlap: float = 0.5,
         rivals: int = 0,
+        tell: Callable[[float], None] | None = None,
     ) -> list[Fitted]:
         """Return the places and poses where the score has a local maximum, best first.
 
@@ -122,6 +123,9 @@ class PoseSearch:
         rivals : int
             If not 0, poses that score less than the threshold are returned as well, about so many
             or more where many reach it, so that matches have margins.
+        tell : share -> None, optional
+            Told of the share of the first looks that is done, which take most of the time. It
+            falls where one is repeated.
 
         Returns
         -------
@@ -129,12 +133,16 @@ class PoseSearch:
             Each optimum once.
         """
         limits = self._limits(scales, angles, threshold, most, overlap, rivals)
-        fits = [fit for flip in flips for fit in self._in_flip(kernel, flip, limits)]
+        fits: list[Fitted] = []
+        for number, flip in enumerate(flips):
+            fits += self._in_flip(kernel, flip, limits, _of_part(tell, number, len(flips)))
         if threshold is not None and not rivals:
             fits = [fit for fit in fits if fit.score >= threshold]
         return distinct(fits, kernel)
 
-    def _in_flip(self, kernel: Kernel, flip: str, limits: Limits) -> list[Fitted]:
+    def _in_flip(
+        self, kernel: Kernel, flip: str, limits: Limits, tell: Callable[[float], None] | None
+    ) -> list[Fitted]:
         polish = self._polish(kernel, flip, limits)
         way = descent.Descent(
             self._planes, polish.kernels, limits, self._metric, self._full, self._threads,
@@ -143,7 +151,7 @@ class PoseSearch:
         octaves = list(descent.octaves(polish.kernels, limits))
         fits: list[Fitted] = []
         for number, octave in enumerate(octaves):
-            poses = way.to_full_size(octave)
+            poses = way.to_full_size(octave, _of_part(tell, number, len(octaves)))
             for end, beside in ((1, octaves[:number][-1:]), (2, octaves[number + 1 :][:1])):
                 for other in beside:
                     poses, left = way.left_at(poses, octave, end, other)
@@ -232,6 +240,15 @@ class PoseSearch:
             limits, threshold=threshold, most=most, overlap=overlap,
             rivals=0 if threshold is None else rivals, band_bytes=self._band_bytes,
         )  # fmt: skip
+
+
+def _of_part(
+    tell: Callable[[float], None] | None, number: int, count: int
+) -> Callable[[float], None] | None:
+    """Return what takes the share of a part that is done; so many of `count` parts were before."""
+    if tell is None:
+        return None
+    return lambda share: tell((number + share) / count)
 
 
 def _best_of_places(fits: Sequence[Fitted], kernel: KernelPlane, limits: Limits) -> list[Fitted]:

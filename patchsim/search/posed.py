@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Poses below a threshold that are followed, for the margin of the last match: some of them overlap
 # the matches.
 _RIVALS = 4
+_UNITS = 1000  # of a round, of which progress is told
 
 
 class Posed:
@@ -59,14 +61,14 @@ class Posed:
             f"poses coarse to fine: {_described(scales, 'scale')}, {_described(angles, 'angle')},"
             f" flip {', '.join(self._poses.flips)}"
         )
-        rounds = 2 if self._options.same_scale else 1
+        progress = _Progress(observer, rounds=2 if self._options.same_scale else 1)
 
         def searched(size: Pose | None) -> list[Candidate]:
-            return self._searched(partial(_advance, observer, int(size is not None), rounds), size)
+            return self._searched(partial(progress.tell, int(size is not None)), size)
 
         return Found([], at_one_scale(searched, self._options))
 
-    def _searched(self, advance: Callable[[int, int], None], size: Pose | None) -> list[Candidate]:
+    def _searched(self, tell: Callable[[float], None], size: Pose | None) -> list[Candidate]:
         """Search at all scales, or at one."""
         is_last = size is not None or not self._options.same_scale
         rivals = _RIVALS if is_last and self._options.is_margin_wanted(keeps_map=False) else 0
@@ -76,13 +78,16 @@ class Posed:
         done, total = 0, sum(len(one.scales) for one in kernels)
         for kernel, posed in zip(kernels, scenes, strict=True):
             for of_scale in kernel.scales:
-                poses = self._found(posed, of_scale, rivals=rivals)
+                told = partial(_tell_of_part, tell, done, total)
+                poses = self._found(posed, of_scale, rivals, told)
                 candidates += [posed.candidate(one) for one in poses if posed.is_allowed(one)]
                 done += 1
-                advance(done, total)
+                tell(done / total)
         return candidates
 
-    def _found(self, posed: PoseScene, scales: Range, *, rivals: int) -> Sequence[Fitted]:
+    def _found(
+        self, posed: PoseScene, scales: Range, rivals: int, tell: Callable[[float], None]
+    ) -> Sequence[Fitted]:
         most = self._options.top
         if self._options.has_criteria:  # any of those that score enough may be the one
             most = None
@@ -97,12 +102,28 @@ class Posed:
             most=most,
             overlap=self._options.overlap,
             rivals=rivals,
+            tell=tell,
         )
 
 
-def _advance(observer: Observer, before: int, rounds: int, done: int, total: int) -> None:
-    """Tell how much of several rounds is done, of which so many are over."""
-    observer.progress(before * total + done, rounds * total)
+def _tell_of_part(tell: Callable[[float], None], before: int, parts: int, share: float) -> None:
+    """Tell of a share of one of several equal parts, before which so many are over."""
+    tell((before + share) / parts)
+
+
+class _Progress:
+    """Tells an observer how much of several rounds is done; what it tells does not fall."""
+
+    def __init__(self, observer: Observer, rounds: int) -> None:
+        self._observer, self._rounds = observer, rounds
+        self._told = 0
+
+    def tell(self, before: int, share: float) -> None:
+        """Tell of a share of a round, before which so many are over."""
+        done = math.floor((before + share) * _UNITS)
+        if done > self._told:
+            self._told = done
+            self._observer.progress(done, self._rounds * _UNITS)
 
 
 def _check_windows_are_not_asked_for(options: Options) -> None:

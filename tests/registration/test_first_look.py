@@ -59,9 +59,14 @@ def test_bands_of_any_size_have_the_same_maxima(rng, metric, threads, most):
     )
     grid = first_look.Grid(np.linspace(0, 6, 24), np.linspace(-0.3, 0.3, 3), True)
     wanted = first_look.look(plane, kernel, grid, metric, 255.0, 0.3, 1, most)
+    shares = []
     found = first_look.look(
-        plane, kernel, grid, metric, 255.0, 0.3, threads, most, band_bytes=1 << 19
-    )
+        plane, kernel, grid, metric, 255.0, 0.3, threads, most, band_bytes=1 << 19,
+        tell=shares.append,
+    )  # fmt: skip
+    assert len(shares) > 5
+    assert shares == sorted(shares)
+    assert (shares[0] <= 0.2, shares[-1]) == (True, 1)
     assert 100 < len(wanted[0]) < most or len(wanted[0]) == most == 20
     assert np.array_equal(wanted[0], found[0])
     assert np.array_equal(wanted[1], found[1])

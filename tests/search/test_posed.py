@@ -583,6 +583,22 @@ def test_progress_does_not_fall_and_ends(same_scale):
     assert watcher.swept_of == ["poses coarse to fine: scale 1, 2, angle -5 to 5, flip none"]
 
 
+def test_progress_of_one_range_is_told_on_the_way():
+    told = []
+
+    class Watcher(patchsim.Observer):
+        def progress(self, done, total):
+            told.append(done / total)
+
+    scene = screen(2, [(10, 20), (60, 90)])
+    patchsim.match(scene, button(1), observer=Watcher(), scales="0.5:2", flips="h", top=2)
+    parts = 2 * 3  # as it is and mirrored, in three octaves
+    assert len(told) >= parts
+    assert told == sorted(told)
+    assert max(np.diff([0, *told])) <= 1 / parts + 0.001
+    assert told[-1] == 1
+
+
 # -- what is refused; the command -----------------------------------------------------------------
 
 
