@@ -578,3 +578,18 @@ def test_a_score_of_zero_has_no_sign(threads):
         zeros = scores[scores == 0]
         assert zeros.size
         assert not np.signbit(zeros).any()
+
+
+@pytest.mark.parametrize("metric", choices.METRICS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_maps_of_direct_sums_of_integers_do_not_depend_on_threads_and_memory(dtype, metric):
+    image = np.tile(skimage.data.astronaut(), (2, 2, 1))[:700, :800].astype(dtype)
+    image *= 257 if dtype == np.uint16 else 1
+    image[300:500] = 7
+    options = {"metric": metric, "engine": "simd", "map": True, "top": 1}
+    kernel = image[40:60, 50:75].copy()
+    maps = [
+        match(image, kernel, threads=threads, memory=memory, **options).map.tobytes()
+        for threads, memory in ((1, None), (2, None), (3, None), (2, 30_000_000))
+    ]
+    assert len(set(maps)) == 1
