@@ -419,6 +419,13 @@ static PyObject *values(PyObject *self, PyObject *args)
     return Py_BuildValue("nn", tile_values(sides), spectrum_values(sides));
 }
 
+static PyObject *release(PyObject *self, PyObject *args)
+{
+    (void)self, (void)args;
+    correlation_release();
+    return Py_BuildValue("");
+}
+
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
      "scores(image, spectra, taps, means, numbers, map, maxima, errors, metric, limit, stride_y,"
@@ -455,6 +462,9 @@ static PyMethodDef METHODS[] = {
      "at_once(variant, format) -> (taps, rows, cols)\n\n"
      "Taps that an instruction multiplies at once in direct sums of pixels of that format, and rows\n"
      "and columns of windows that are summed together; zeros without direct sums."},
+    {"release", release, METH_NOARGS,
+     "release()\n\n"
+     "Give back the memory that is kept for the next call."},
     ENTRY_VARIANTS_METHOD,
     {NULL, NULL, 0, NULL},
 };

@@ -267,6 +267,7 @@ typedef struct {
 int correlation_open(Arena *arena, size_t bytes); /* 0 without memory */
 void *correlation_take(Arena *arena, size_t bytes);
 void correlation_close(Arena *arena);
+void correlation_release(void); /* what is kept for the next call */
 
 Layout correlation_layout(const Task *task);
 size_t correlation_scratch(const Task *task, const Layout *layout, ptrdiff_t kernels);

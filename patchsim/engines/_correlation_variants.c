@@ -216,6 +216,11 @@ void correlation_close(Arena *arena)
     scratch_give((ScratchBlock){arena->base, arena->bytes});
 }
 
+void correlation_release(void)
+{
+    scratch_release();
+}
+
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
 {
     return a < b ? a : b;

@@ -167,6 +167,13 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     return PyLong_FromSsize_t(sad_scratch(&task, heaviest));
 }
 
+static PyObject *release(PyObject *self, PyObject *args)
+{
+    (void)self, (void)args;
+    sad_release();
+    return Py_BuildValue("");
+}
+
 static PyMethodDef METHODS[] = {
     {"sums", KEYWORDS(sums),
      "sums(image, kernel, weights, out, stride_y, stride_x, variant)\n\n"
@@ -177,6 +184,9 @@ static PyMethodDef METHODS[] = {
     {"scratch", KEYWORDS(scratch),
      "scratch(format, image_shape, kernel_shape, stride, max_weight)\n\n"
      "Bytes that sums allocates; max_weight is the largest weight, 0 without weights."},
+    {"release", release, METH_NOARGS,
+     "release()\n\n"
+     "Give back the memory that is kept for the next call."},
     ENTRY_VARIANTS_METHOD,
     {"roundings", roundings, METH_VARARGS,
      "roundings(variant)\n\n"

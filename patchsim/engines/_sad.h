@@ -101,6 +101,8 @@ Task sad_task(Type type, const Picture *image, const Picture *kernel, ptrdiff_t 
 /* Bytes that sad_sums allocates; `heaviest` is the largest weight, 0 without weights. */
 ptrdiff_t sad_scratch(const Task *task, int heaviest);
 
+void sad_release(void); /* memory that is kept for the next call */
+
 /* Writes the sums of all windows to out [rows, cols]; with weights, bytes of the kernel's shape, a
  * difference counts so many times. Returns 0 where memory does not suffice. */
 int sad_sums(const Variant *variant, Type type, const Picture *image, const Picture *kernel,

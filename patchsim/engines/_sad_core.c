@@ -465,3 +465,8 @@ int sad_sums(const Variant *variant, Type type, const Picture *image, const Pict
     release(s);
     return 1;
 }
+
+void sad_release(void)
+{
+    scratch_release();
+}

@@ -66,6 +66,16 @@ static ScratchBlock scratch_remove(int number)
     return removed;
 }
 
+/* Gives back what is kept. */
+static void scratch_release(void)
+{
+    if (!scratch_enter())
+        return;
+    while (scratch_count > 0)
+        free(scratch_remove(0).base);
+    scratch_leave();
+}
+
 /* A block of so many bytes or more, aligned as by malloc. Its base is NULL without memory. */
 static ScratchBlock scratch_take(size_t bytes)
 {
@@ -82,10 +92,8 @@ static ScratchBlock scratch_take(size_t bytes)
     }
     if (!taken.base)
         taken.base = malloc(bytes);
-    if (!taken.base && scratch_enter()) { /* what is kept may be what is missing */
-        while (scratch_count > 0)
-            free(scratch_remove(0).base);
-        scratch_leave();
+    if (!taken.base) {
+        scratch_release(); /* what is kept may be what is missing */
         taken.base = malloc(bytes);
     }
     return taken;
