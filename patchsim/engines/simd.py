@@ -163,9 +163,9 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         stride=problem.stride,
         max_weight=shaded,
     )
-    # The extension's planes, which it keeps for the next tile. The sums and what the scores are made
-    # from, of integers in their place unless pixels are hidden; of floats with errors and the cells
-    # where these are 0.
+    # The extension's planes, which it keeps for the next tile. The sums and what the scores are
+    # made from, of integers in their place unless pixels are hidden; of floats with errors and the
+    # cells where these are 0.
     cells, is_in_place = rows * cols, problem.opaque_level is None
     scoring = cells * ((8 if is_in_place else 24) if problem.dtype in INTEGER_RANGE else 33)
     peak = scratch + scoring - Bounds.estimate_bytes(rows, cols)

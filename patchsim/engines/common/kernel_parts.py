@@ -160,10 +160,11 @@ BACK = 0.3
 # transform of 256x256.
 _OF_PAIR = 0.13
 # How much longer a tile takes that is transformed in double precision, or has windows of which as
-# many are summed directly as that would take.
-_AGAIN = 1.1
+# many are summed directly as that would take. Folded tiles are made again one by one; of others two
+# are, unless one is left, and the arrays of both take as much more of the cache.
+_AGAIN, _AGAIN_FOLDED = 1.1, 0.55
 # And by how much, for each 256x256 values of single precision in all planes, beyond so many.
-_CACHED_DOUBLES, _UNCACHED_DOUBLES = 7, 0.4
+_CACHED_DOUBLES, _UNCACHED_DOUBLES = 5, 0.4
 # How many times the windows that transforms of 256x256 leave open others and folded ones do: their
 # rounding is 4/3.
 _MORE_OPEN = 1.4
@@ -199,7 +200,8 @@ def time_made_again(sides: tuple[int, int], folds: int, planes: int, share: floa
     more_often = 1.0 if is_square else _MORE_OPEN * max(1.0, area)
     doubles = 2 * planes * area / folds
     uncached = 1 + _UNCACHED_DOUBLES * max(0.0, doubles - _CACHED_DOUBLES)
-    return 1 + _AGAIN * uncached * (1.0 - math.pow(1.0 - share, more_often))
+    again = _AGAIN_FOLDED if folds > 1 else _AGAIN
+    return 1 + again * uncached * (1.0 - math.pow(1.0 - share, more_often))
 
 
 def _is_far(sides: tuple[int, int], folds: int) -> bool:
