@@ -25,7 +25,8 @@ from unittest import mock
 import numpy as np
 
 import patchsim
-from patchsim.engines import Problem, pruned
+from patchsim.engines import Problem
+from patchsim.engines.pruned import byte_search
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import window_sums
 
@@ -164,7 +165,7 @@ def search(chance):
         problem = Problem(
             wide.shape, kernel.shape, "uint8", (1, 1), metric, 255, "cpu", 1, map_wanted=False
         )
-        finer, whole = pruned.Search(wide, kernel, problem), Tile(0, 0, *problem.map_shape)
+        finer, whole = byte_search.Search(wide, kernel, problem), Tile(0, 0, *problem.map_shape)
         bounds = np.empty(problem.map_shape, np.uint16)
         finer.bound(whole, bounds, whole)
         for level in range(finer.levels):

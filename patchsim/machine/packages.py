@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import sysconfig
 import traceback
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -97,7 +96,7 @@ def _top_of_file(file: str) -> str | None:
 
 def _hidden(frames: list[FrameType]) -> tuple[str, str] | None:
     """Return a module of Python's and the file that is run in its place, if there is one."""
-    library = sysconfig.get_path("stdlib")
+    library = Path(os.__file__).parent
     for frame in frames:
         name, file = _top(frame.f_globals.get("__name__")), frame.f_code.co_filename
         is_run = frame.f_code.co_name == "<module>" and not file.startswith("<")

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from patchsim.matches import listed_windows, swept_blocks
 from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.score_map import ScoreMap
@@ -140,10 +139,14 @@ class BestFirst:
             self._apply_peaks(index)
         peaks: Iterable[tuple[int, int, float, int]]
         if len(score_maps) == count:
+            from patchsim.matches import listed_windows  # few searches are for many
+
             peaks = listed_windows.peaks_from(
                 score_maps, self._origins, lowest, overlap=self._overlap, accepts=accepts
             )
         else:
+            from patchsim.matches import swept_blocks
+
             peaks = swept_blocks.peaks_from(
                 maxima, self._origins, lowest, overlap=self._overlap, accepts=accepts
             )

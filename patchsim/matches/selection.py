@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from patchsim.matches import auto_threshold
 from patchsim.matches.nms import Accepts, BestFirst, Peak
 from patchsim.ranking.contract import Windows
 
@@ -83,6 +82,8 @@ def select(
             accepts=_of_group(accepts, group),
         )
         if isinstance(threshold, str):
+            from patchsim.matches import auto_threshold  # few thresholds are `auto`
+
             peaks = _places(best_first)
             scores = [peak.score for peak in peaks]
             plain_scores = [plain(i) for i in group]
@@ -129,6 +130,8 @@ def _margins(
 
 def _places(best_first: BestFirst) -> list[Peak]:
     """Return the best windows, as many as have enough distinct scores, if there are as many."""
+    from patchsim.matches import auto_threshold
+
     peaks: list[Peak] = []
     while len(peaks) < auto_threshold.PLACES:
         distinct = auto_threshold.count_distinct([peak.score for peak in peaks])

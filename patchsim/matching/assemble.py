@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.geometry import polygons
 from patchsim.matches.nms import Peak
-from patchsim.matches.pose_selection import Candidate, PoseSelection
-from patchsim.matches.reading_order import reading_order
 from patchsim.matches.selection import Selection
-from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options
 from patchsim.output.report import Display, Report
 from patchsim.output.report_parts import BestBelow, KernelReport, Match, PosesReport
@@ -28,6 +24,8 @@ from patchsim.search.criteria import Criteria
 from patchsim.search.jobs import Found, Job, Scored
 
 if TYPE_CHECKING:
+    from patchsim.matches.pose_selection import Candidate, PoseSelection
+    from patchsim.metrics.local_differences import Measured
     from patchsim.output.targets import Outputs
 
 _DECIMALS = 4  # of positions in pixels
@@ -132,10 +130,10 @@ def _matches(
     peaks: list[Peak] = []
     fitted: list[Candidate] = []
     for selection in selections:
-        if isinstance(selection, PoseSelection):
-            fitted += selection.matches
-        else:
+        if isinstance(selection, Selection):
             peaks += selection.peaks
+        else:
+            fitted += selection.matches
     if fitted:
         matches = [
             fitted_match(one, margin, scene) for one, margin in zip(fitted, margins, strict=True)
@@ -153,6 +151,8 @@ def _matches(
                 for match, peak in zip(matches, peaks, strict=True)
             ]
     if options.sort == "reading":
+        from patchsim.matches.reading_order import reading_order
+
         boxes = [(one.x, one.y, one.width, one.height) for one in matches]
         matches = [matches[number] for number in reading_order(boxes)]
     return tuple(matches)
@@ -160,6 +160,8 @@ def _matches(
 
 def fitted_match(candidate: Candidate, margin: float | None, scene: Scene) -> Match:
     """Make the match of a fitted pose; its box has the edges of the frame in whole pixels."""
+    from patchsim.geometry import polygons  # few searches are of poses
+
     corners = tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in candidate.corners)
     edges = polygons.bounds(corners)
     left, top, right, bottom = (math.floor(edge + 0.5) for edge in edges)

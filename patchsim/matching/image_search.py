@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from patchsim.errors import InputError, OutputError
 from patchsim.events import Observer
 from patchsim.machine import extensions
-from patchsim.matching import assemble, fingerprint, nothing_found, select_matches, unsupported
+from patchsim.matching import assemble, nothing_found, select_matches, unsupported
 from patchsim.matching.inputs import Kernels
 from patchsim.matching.opened_image import Opened
-from patchsim.matching.repeated import Kind, Repeated
-from patchsim.options import Options
+from patchsim.options import AUTO, Options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.notebook import ImageDisplay
@@ -29,7 +28,7 @@ from patchsim.scene import advice, empty_area, flatness, uncounted
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.scene.by_profile import ByProfile
-from patchsim.search import criteria, jobs, place_count
+from patchsim.search import criteria, jobs
 from patchsim.search.criteria import Criteria
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Scored
@@ -38,6 +37,7 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from patchsim.matches.pose_selection import PoseSelection
     from patchsim.matches.selection import Selection
+    from patchsim.matching.repeated import Kind, Repeated
     from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
     from patchsim.search.bands import BandSource
@@ -132,6 +132,8 @@ class ImageSearch:
             )
             if not outputs.paths:
                 if self.kind is not None and isinstance(search, Exhaustive):
+                    from patchsim.matching.repeated import Repeated  # of arrays alone
+
                     self.repeated = Repeated.of(
                         self.kind,
                         display_source,
@@ -179,6 +181,8 @@ class ImageSearch:
         """Return all on which map and matches depend, as texts."""
         if self.options.poses is not None:
             raise InputError("a map that is resumed is of kernels as they are; leave out the poses")
+        from patchsim.matching import fingerprint  # few maps are resumed
+
         return fingerprint.of_search(self.opened.picture, self.kernels, self.options)
 
     def _scene(self) -> tuple[Scene, Outputs]:
@@ -233,7 +237,10 @@ class ImageSearch:
     ) -> Found:
         """Run the search, unless it is known to have too few places."""
         too_few: tuple[str, ...] = ()
-        if isinstance(search, Exhaustive) and not outputs.keeps_map:
+        is_auto = self.options.threshold == AUTO
+        if is_auto and isinstance(search, Exhaustive) and not outputs.keeps_map:
+            from patchsim.search import place_count  # few thresholds are `auto`
+
             too_few = tuple(place_count.notices(search.jobs, scene, self.options))
         self._tell(too_few)
         return Found([]) if too_few else search.run(self.observer)

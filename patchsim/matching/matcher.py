@@ -13,10 +13,9 @@ from patchsim.events import Observer, check_observer
 from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
-from patchsim.matching import delegated, each_frame, inputs, repeated
+from patchsim.matching import inputs
 from patchsim.matching.image_search import ImageSearch
 from patchsim.matching.opened_image import Opened, in_room, open_image
-from patchsim.matching.repeated import Kind, Repeated
 from patchsim.options import Given, Options, check_keywords
 from patchsim.output.report import Report
 from patchsim.output.targets import Asked
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from patchsim.matching.delegated import DelegatedSearch
+    from patchsim.matching.repeated import Kind, Repeated
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -228,12 +228,11 @@ class Matcher:
         asked = _asked(map, resume, files, heatmap_size, labels, force=force)
         bands = None
         if cluster is not None:
-            path = delegated.check(cluster, image, options, asked)
+            path = _delegated_path(cluster, image, options, asked)
             given = memory if memory is not None or not self._has_own_memory else options.memory
             bands = cluster.band_source(self, path, region=region, memory=given, observer=observer)
-        kind = None
-        if not (is_told or asked.has_files or options.frame is not None or cluster is not None):
-            kind = repeated.kind_of(image, map)
+        is_single = is_told or asked.has_files or options.frame is not None or cluster is not None
+        kind = None if is_single else _kind_of(image, map)
         made = self._repetition(image, kind, options, started)
         if made is not None:
             return made
@@ -257,6 +256,8 @@ class Matcher:
 
         if options.frame is None:
             return in_picture(Opened.of(image, self._kernels, options), observer, True)
+        from patchsim.matching import each_frame
+
         return each_frame.search(
             image, self._kernels, options, observer, in_picture, is_drawn=asked.is_drawn
         )
@@ -292,6 +293,18 @@ class Matcher:
         if threads is not None:
             options = replace(options, threads=clamp(positive_integer(threads, "threads")))
         return options
+
+
+def _kind_of(image: Source, map_asked: bool | PathLike | None) -> Kind | None:
+    from patchsim.matching import repeated  # here, because searches of files need none
+
+    return repeated.kind_of(image, map_asked)
+
+
+def _delegated_path(cluster: DelegatedSearch, image: Source, options: Options, asked: Asked) -> str:
+    from patchsim.matching import delegated  # here, because few searches are
+
+    return delegated.check(cluster, image, options, asked)
 
 
 def _asked(

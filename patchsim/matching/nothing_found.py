@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchsim.errors import printable, titled
-from patchsim.matches.pose_selection import PoseSelection
 from patchsim.matches.selection import Selection
 from patchsim.matching import assemble
 from patchsim.options import AUTO, Options
 from patchsim.output.report_parts import BestBelow
 from patchsim.scene.build import Scene
 from patchsim.search.jobs import Found, Job
+
+if TYPE_CHECKING:
+    from patchsim.matches.pose_selection import PoseSelection
 
 _MOST_JOBS = 16  # poses and kernels whose visible share is looked at
 _ALIKE = 1e-4  # scores that differ by less are not told apart in a sentence
@@ -130,9 +133,7 @@ def has_match(selections: Sequence[Selection | PoseSelection]) -> bool:
 
 
 def _count(selection: Selection | PoseSelection) -> int:
-    if isinstance(selection, PoseSelection):
-        return len(selection.matches)
-    return len(selection.peaks)
+    return len(selection.peaks if isinstance(selection, Selection) else selection.matches)
 
 
 def _largest_visible_share(job: Job) -> float:

@@ -10,8 +10,6 @@ import numpy as np
 
 from patchsim import metrics
 from patchsim.errors import printable
-from patchsim.matches import pose_selection
-from patchsim.matches.pose_selection import Candidate, PoseSelection
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_windows
 from patchsim.options import Options
@@ -23,6 +21,7 @@ from patchsim.search.jobs import Found, Scored, by_plan
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
+    from patchsim.matches.pose_selection import Candidate, PoseSelection
     from patchsim.output.streamed_maps import StreamedMaps
 
 _ALIKE = 0.99  # the score of a match that has the kernel's colours
@@ -74,6 +73,8 @@ def _select_poses(
     margin: bool,
     criteria: Criteria | None,
 ) -> list[PoseSelection]:
+    from patchsim.matches import pose_selection  # few searches are of poses
+
     groups = [list(candidates)]
     if options.per_kernel:
         groups = [
@@ -103,7 +104,7 @@ def explanations(
     several = len(selections) > 1
     for selection, name in zip(selections, scene.names[1:], strict=False):
         texts = [selection.message]
-        if isinstance(selection, PoseSelection):
+        if not isinstance(selection, Selection):
             texts.append(_why_fewer(selection, options))
         for text in texts:
             if text is not None:
@@ -125,10 +126,10 @@ def grey_notices(
     """
     alike = set()  # kernels with a match that is next to identical
     for selection in selections:
-        if isinstance(selection, PoseSelection):
-            scores = [(one.number, one.score) for one in selection.matches]
-        else:
+        if isinstance(selection, Selection):
             scores = [(findings.scored[one.index].job.number, one.score) for one in selection.peaks]
+        else:
+            scores = [(one.number, one.score) for one in selection.matches]
         alike |= {scene.numbers[number] for number, score in scores if score > _ALIKE}
     names = dict(zip(scene.numbers, scene.names[1:], strict=True))
     told = [names[number] for number in mixed.numbers if number in names and number not in alike]
@@ -171,7 +172,7 @@ def settle(
     """Put the exact scores of matches into maps that are written or reduced while they are made."""
     settled: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
     for selection in selections:
-        for peak in [] if isinstance(selection, PoseSelection) else selection.peaks:
+        for peak in selection.peaks if isinstance(selection, Selection) else []:
             job, windows, reduced = scored[peak.index]
             if windows.error > 0:
                 place = zip((peak.y, peak.x), job.origin, job.plan.problem.stride, strict=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.machine import extensions
-from patchsim.metrics import plain_sums
 from patchsim.metrics.formulas import FLAT, INTEGER_RANGE, type_name
 from patchsim.types import Pixels
+
+if TYPE_CHECKING:
+    from patchsim.metrics import plain_sums
 
 FITS_INT64 = 1 << 63
 
@@ -182,6 +184,8 @@ class Pair(NamedTuple):
 
     def _plain(self, place: NDArray[np.int64], terms: plain_sums.Terms) -> NDArray[Any]:
         """Return the sums of each channel's terms in a window, float64 or Python's integers."""
+        from patchsim.metrics import plain_sums  # few sums exceed 64 bits
+
         window = np.ascontiguousarray(self._window(*place.tolist()))
         if self.is_integer:
             sums = plain_sums.of_integers(window, self.kernel, self.weights, terms)

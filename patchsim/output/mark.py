@@ -9,7 +9,6 @@ for it.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import struct
 from pathlib import Path
@@ -53,6 +52,8 @@ def is_own(path: str) -> bool:
 def _is_in_zarr(about: Path) -> bool:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         with about.open("rb") as file:
+            import json  # few folders have one
+
             described = json.loads(file.read(_MOST_ABOUT))
         return bool(described["attributes"][_ATTRIBUTE] == SOFTWARE)
     return False

@@ -20,10 +20,10 @@ from patchsim.machine.memory import format_size
 from patchsim.metrics import Indices
 from patchsim.output import map_files
 from patchsim.output.map_files.contract import MapSink
-from patchsim.planning.replanning import PlanMarks
 
 if TYPE_CHECKING:
     from patchsim.output.resumed_map import ResumedMap
+    from patchsim.planning.replanning import PlanMarks
 
 _BYTES = 4
 

@@ -12,7 +12,6 @@ from patchsim.events import Observer
 from patchsim.files import atomic, direct
 from patchsim.output import exporters, map_files
 from patchsim.output.contract import FileExporter, Finished
-from patchsim.output.exporters.map import describe
 from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.pictures.reader import Picture
 
@@ -176,6 +175,8 @@ class Outputs(NamedTuple):
         for target in self.targets:
             for kernel, path in enumerate(target.paths):
                 if target.kind == _MAP and streamed.has_map(kernel):
+                    from patchsim.output.exporters.map import describe  # few maps are such
+
                     text = describe(search, kernel, streamed.finish(kernel))
                 else:
                     with _writing(target.kind, path) as file:

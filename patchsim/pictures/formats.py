@@ -11,12 +11,9 @@ from PIL import UnidentifiedImageError
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import (
     arrays,
-    coded_size,
-    jpeg,
     least_bytes,
     pillow_reader,
     png,
-    pnm,
     signatures,
     tiff_directory,
 )
@@ -70,17 +67,23 @@ def _read_unknown(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import pnm  # this and others when a file needs it, as `_late` does
+
     pnm.check(stream, limits)
     return pillow_reader.read(stream, limits)
 
 
 def _read_gif(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import coded_size
+
     height, width = coded_size.of_gif_frame(stream.read(_HEAD))
     limits.check_held(width, height, least_bytes.of_gif(width, height))
     return pillow_reader.read(stream, limits)
 
 
 def _read_webp(stream: BinaryIO, limits: Limits) -> Decoded:
+    from patchsim.pictures import coded_size
+
     height, width = coded_size.of_webp(stream.read(START))
     coded = coded_size.of_webp_frame(stream)
     if coded is not None:
@@ -131,20 +134,20 @@ _FORMATS: tuple[Format, ...] = (
     Format("a TIFF", _begins(*tiff_directory.MAGIC), _late("tiff_page")),
     Format("a PNG", png.is_deep, png.read),
     Format("a PNG", _begins(png.SIGNATURE[:4]), png.read, is_quiet=True),  # by Pillow's own decoder
-    Format("a JPEG", _begins(jpeg.SIGNATURE), jpeg.read, is_quiet=True),
+    Format("a JPEG", _begins(signatures.JPEG), _late("jpeg"), is_quiet=True),
     Format("a GIF", _begins(b"GIF8"), _read_gif, is_quiet=True),
     Format("a WebP", _is_webp, _read_webp, is_quiet=True),
     Format("a BMP", _begins(signatures.BMP), _late("bmp"), is_quiet=True),
     Format("an icon file (ICO)", _begins(signatures.ICO), _late("ico")),
     Format("a QOI", _begins(b"qoif"), pillow_reader.read),
     Format("an SGI picture", _begins(signatures.SGI), _late("sgi")),
-    Format("a PAM", _begins(pnm.PAM), pnm.pam),
-    Format("a PFM", _begins(*pnm.PFM), pnm.pfm),
+    Format("a PAM", _begins(signatures.PAM), _late("pnm", "pam")),
+    Format("a PFM", _begins(*signatures.PFM), _late("pnm", "pfm")),
     Format("a PCX", signatures.is_pcx, _late("pcx")),
     Format("an OpenEXR picture", _begins(signatures.OPENEXR), _late("exr")),
     Format("a FITS file", _begins(signatures.FITS), _late("fits")),
     Format("a DICOM file", signatures.is_dicom, _late("dicom")),
-    Format("a PNM", _begins(*pnm.PNM), _read_pnm),
+    Format("a PNM", _begins(*signatures.PNM), _read_pnm),
     Format("an AVIF", signatures.is_avif, _late("codecs", "avif")),
     Format("a HEIC picture", signatures.is_heic, _late("codecs", "heic")),
     Format("a JPEG 2000", _begins(*signatures.JPEG_2000), _late("codecs", "jpeg2000")),

@@ -22,8 +22,6 @@ from patchsim.pictures import coded_size, least_bytes, metadata, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
 
-SIGNATURE = b"\xff\xd8\xff"
-
 _BLOCK = 1 << 20  # bytes that are looked through at a time
 # Each scan of a progressive JPEG visits all pixels, even where it holds no more than two bytes.
 # Encoders write 10 to 30; libtiff decodes 100.

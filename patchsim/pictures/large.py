@@ -10,9 +10,9 @@ from patchsim.errors import printable
 from patchsim.pictures import (
     arrays,
     fourth_channel,
-    jpeg,
     png,
     reader,
+    signatures,
     slide_source,
     streams,
     tiff_directory,
@@ -96,7 +96,7 @@ def open_by_windows(
                 level=level,
             )
         # The rows of a PNG are those of its first frame.
-        if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)) and not frame:
+        if start.startswith((png.SIGNATURE, signatures.JPEG)) and not frame:
             from patchsim.pictures import spool
 
             return spool.open_rows(stream, label, memory=memory, ignore_alpha=ignore_alpha)
@@ -161,7 +161,7 @@ def missing(source: Source) -> str | None:
     start = _start(source)
     if start is None:
         return None
-    if not start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+    if not start.startswith((png.SIGNATURE, signatures.JPEG)):
         return "save it as a tiled TIFF to have it read by windows"
     from patchsim.pictures import spool
 
@@ -181,7 +181,7 @@ def is_windowed(source: Source) -> bool:
     if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
         return True
     start = _start(source) or b""
-    if start.startswith((png.SIGNATURE, jpeg.SIGNATURE)):
+    if start.startswith((png.SIGNATURE, signatures.JPEG)):
         from patchsim.pictures import spool
 
         return spool.is_available()

@@ -18,7 +18,6 @@ from patchsim.pictures import (
     metadata,
     orientation,
     pillow_depth,
-    pnm,
     tiff_directory,
 )
 from patchsim.pictures.limits import Decoded, Limits, Unapplied, silence_logger
@@ -142,6 +141,8 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
                 notice = f"{limits.name} has several frames; the first is used"
                 decoded = decoded._replace(notices=(notice,))
             return decoded
+        from patchsim.pictures import pnm  # few files are such
+
         tile: Any = image.tile[0]
         if tile.codec_name != "ppm":
             raise InputError(f"{limits.name} is {reason};\nsave it as binary PPM (P6), or as PNG")

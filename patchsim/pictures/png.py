@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
-from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader, png16
+from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.types import Pixels
 
@@ -80,6 +80,8 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     image, counted = pillow_reader.open_image(_parts(stream, kept), limits)
     with image:
         if bits == _DEEP and color != _GREY:
+            from patchsim.pictures import png16  # few files are such
+
             kept = [chunk for chunk in kept if chunk.name in _PIXELS]
             decoded = png16.png(_parts(stream, kept), width, height, limits)
             profile = _profile(stream, chunks)

@@ -9,12 +9,11 @@ from typing import BinaryIO
 import numpy as np
 
 from patchsim.errors import DamageError, InputError
+from patchsim.pictures import signatures
 from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
 from patchsim.types import Pixels
 
-PAM, PFM = b"P7", (b"PF", b"Pf")
-PNM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
-_TEXT = PNM[:3]  # whose values are numbers in text
+_TEXT = signatures.PNM[:3]  # whose values are numbers in text
 
 _ROWS = 64  # rows that are converted at a time
 _MOST_HEADER = 1 << 12  # bytes

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from patchsim.errors import InputError, printable
 from patchsim.pictures import (
     frames,
-    jpeg,
     large,
     opening,
     pillow_reader,
     reader,
+    signatures,
     slide_source,
     streams,
     windowed,
@@ -112,8 +112,10 @@ def _draft(source: str | os.PathLike[str], side: int, way: Opening) -> Pixels | 
     label, file = reader.checked_path(source)
     limits = Limits(printable(label), way.max_pixels, way.memory)
     with streams.naming_errors(label), streams.open_seekable(label, way.memory) as stream:
-        if stream.read(len(jpeg.SIGNATURE)) != jpeg.SIGNATURE:
+        if stream.read(len(signatures.JPEG)) != signatures.JPEG:
             return None
+        from patchsim.pictures import jpeg  # as its readers do
+
         jpeg.check_scans(stream, limits)
         image, counted = pillow_reader.open_image(stream, limits)
         with image:

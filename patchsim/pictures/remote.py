@@ -10,7 +10,7 @@ from typing import Any
 from patchsim.errors import InputError, printable
 from patchsim.pictures import piped
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PATTERN = re.compile(r"[*?\[]")
 _WEB = ("http", "https")  # where a question mark begins a query, and nothing can be listed
 

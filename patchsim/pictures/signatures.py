@@ -7,6 +7,9 @@ import re
 from patchsim.errors import AGAIN
 
 BMP, ICO, SGI = b"BM", b"\0\0\1\0", b"\x01\xda"
+JPEG = b"\xff\xd8\xff"
+PAM, PFM = b"P7", (b"PF", b"Pf")
+PNM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 OPENEXR, FITS = b"v/1\x01", b"SIMPLE  ="
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")

@@ -14,7 +14,6 @@ from patchsim.engines import Problem, pruned
 from patchsim.planning import batching
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_maxima import BlockMaxima
-from patchsim.ranking.pruned_windows import PrunedWindows
 from patchsim.ranking.score_map import ScoreMap
 
 # The largest score maps of several kernels together. Larger ones take longer to write, and are
@@ -68,7 +67,7 @@ def budget_of(
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
-    without_map = sum(PrunedWindows.estimate_bytes(shape) for shape in shapes) + _copied(problems)
+    without_map = _without_map(problems)
     most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
     if by_windows and not kept:
         most = min(most, _LARGEST_BY_WINDOWS)
@@ -86,6 +85,16 @@ def budget_of(
     return Budget(maxima + cache, without_map, cache)
 
 
+def _without_map(problems: Sequence[Problem]) -> int:
+    """Return the bytes of scores with an engine that draws no map; 0 where a map is wanted."""
+    if any(problem.map_wanted for problem in problems):
+        return 0
+    from patchsim.ranking.pruned_windows import PrunedWindows  # as its engine is
+
+    bounds = sum(PrunedWindows.estimate_bytes(problem.map_shape) for problem in problems)
+    return bounds + _copied(problems)
+
+
 def _copied(problems: Sequence[Problem]) -> int:
     """Return the bytes of the 8-bit copies that searches without a map hold: one for each group."""
     if len(problems) == 1:  # its kind does not matter, and takes long to tell in a small search
@@ -99,6 +108,8 @@ def _copied(problems: Sequence[Problem]) -> int:
 
 def largest_bytes(problem: Problem) -> int:
     """Return the bytes of one kernel's scores with the engine that needs most."""
+    from patchsim.ranking.pruned_windows import PrunedWindows
+
     shape = problem.map_shape
     copied = pruned.held_bytes(problem)
     return max(ScoreMap.estimate_bytes(shape), PrunedWindows.estimate_bytes(shape) + copied)

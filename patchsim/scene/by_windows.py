@@ -13,7 +13,7 @@ from patchsim.geometry.area import Area
 from patchsim.metrics import Visibility
 from patchsim.pictures import plane, windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, value_range, visible_windows
+from patchsim.scene import masks, value_range
 from patchsim.types import Pixels
 
 _SMALL = 8  # a region of so many times less than the memory is read whole
@@ -41,6 +41,8 @@ def without_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:
     """
     picture = windowed.of(pixels)
     if picture is not None and visible is not None:
+        from patchsim.scene import visible_windows  # few images are read so
+
         return visible_windows.filled(picture, visible).as_pixels()
     return masks.fill_hidden(pixels, visible)
 

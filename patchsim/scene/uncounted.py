@@ -14,7 +14,7 @@ from patchsim.metrics import Visibility, divided_by_gcd
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
-from patchsim.scene import masks, visible_windows
+from patchsim.scene import masks
 from patchsim.types import Weights
 
 
@@ -48,6 +48,8 @@ def in_image(
     """
     picture = windowed.of(image.pixels)
     if picture is not None:
+        from patchsim.scene import visible_windows  # few images are read so
+
         return visible_windows.in_image(image, picture, mask, area, options)
     alpha = None if options.ignore_alpha else image.alpha
     if mask is None and not options.ignore and not options.is_nan_ignored:

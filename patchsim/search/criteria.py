@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.errors import InputError
-from patchsim.matches.pose_selection import Candidate
-from patchsim.metrics import Kernel, Visibility, local_differences
-from patchsim.metrics.local_differences import Measured
+from patchsim.metrics import Kernel, Visibility
 from patchsim.options import AUTO, Options
 from patchsim.search.jobs import Job
+
+if TYPE_CHECKING:
+    from patchsim.matches.pose_selection import Candidate
+    from patchsim.metrics.local_differences import Measured
 
 _ROUNDING = 1e-9  # of a mean of scores
 
@@ -132,13 +134,17 @@ def measured(
     span: float,
 ) -> Measured:
     """Return what the criteria say of a window [h, w, C] and a kernel."""
+    from patchsim.metrics import local_differences  # few searches have criteria
+
     arguments = window, kernel, weights, span
     worst = None
     if options.worst is not None:
         worst = local_differences.worst_block(*arguments, metrics.formula_of(options.metric))
     if options.pixel_tolerance is None:
-        return Measured(worst, None)
-    return Measured(worst, local_differences.differing(*arguments, options.pixel_tolerance))
+        return local_differences.Measured(worst, None)
+    return local_differences.Measured(
+        worst, local_differences.differing(*arguments, options.pixel_tolerance)
+    )
 
 
 def lowest(options: Options, largest_share: float = 1.0) -> float | None:
@@ -155,6 +161,8 @@ def lowest(options: Options, largest_share: float = 1.0) -> float | None:
     formula = metrics.formula_of(options.metric)
     bounds = [] if options.worst is None else [options.worst]
     if options.max_differing is not None and options.pixel_tolerance is not None:
+        from patchsim.metrics import local_differences
+
         most = options.max_differing
         share = largest_share if isinstance(most, int) and most else float(most)
         step = min(1.0, (options.pixel_tolerance + 0.001) / local_differences.STEPS)

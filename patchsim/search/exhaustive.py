@@ -18,20 +18,18 @@ from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.scene.build import Scene
-from patchsim.search import bands as band_scores
-from patchsim.search import contender_share, jobs, posed_kernels, threshold_share, windows
-from patchsim.search.bands import BandBounds, BandSource
+from patchsim.search import contender_share, jobs, posed_kernels, windows
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.memory_plan import Room
 from patchsim.search.posed_kernels import PosedKernel
 from patchsim.search.prepared import KeptKernels, PreparedKernels
-from patchsim.search.unkept_maps import Begun
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.geometry.tiles import Tile
     from patchsim.output.streamed_maps import StreamedMaps
     from patchsim.output.targets import Outputs
+    from patchsim.search.bands import BandBounds, BandSource
 
 
 class Exhaustive:
@@ -140,6 +138,8 @@ class Exhaustive:
         list of BandBounds
             One for each of the jobs whose map has rows in the band.
         """
+        from patchsim.search import bands as band_scores  # few searches are of bands
+
         wanted = set(numbers)
         bands: list[BandBounds] = []
         for together in self.parts:
@@ -185,9 +185,7 @@ class Exhaustive:
         for numbers in self.parts:
             members = [self._jobs[i] for i in numbers]
             place_of = {i: place for place, i in enumerate(numbers)}
-            maps = Begun([], (), [])
-            if self._maps is not None:
-                maps = self._maps.begin(members, numbers, observer)
+            maps = self._maps and self._maps.begin(members, numbers, observer)
             windows_of_jobs = windows.windows(
                 [job.plan for job in members],
                 members[0].pixels,
@@ -202,13 +200,14 @@ class Exhaustive:
                     for place, i in enumerate(numbers)
                     if i in self._opposites
                 },
-                takers=maps.takers,
-                known=maps.known,
+                takers=maps.takers if maps else (),
+                known=maps.known if maps else (),
             )
             for place, (i, job, one) in enumerate(
                 zip(numbers, members, windows_of_jobs, strict=True)
             ):
-                scored[i] = Scored(job, one, maps.reduced[place] if maps.reduced else None)
+                reduced = maps.reduced[place] if maps and maps.reduced else None
+                scored[i] = Scored(job, one, reduced)
         return [scored[i] for i in range(len(self._jobs))]
 
     @property
@@ -245,12 +244,18 @@ def _problems(
             scene.area.extent(kernel.size),
             map_wanted=has_map,
             # Only engines that draw no map differ by it.
-            share_wanted=0.0 if has_map else threshold_share.share(scene, kernel, options),
+            share_wanted=0.0 if has_map else _share_wanted(scene, kernel, options),
             counts_products=counts_products,
             image_count=image_count,
         )
         for kernel in kernels
     ]
+
+
+def _share_wanted(scene: Scene, kernel: Kernel, options: Options) -> float:
+    from patchsim.search import threshold_share  # as the engines are that draw no map
+
+    return threshold_share.share(scene, kernel, options)
 
 
 def _jobs(

@@ -16,7 +16,6 @@ from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.geometry.area import NO_MARGINS, Area, Region
-from patchsim.matches.pose_selection import Candidate
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import windowed
@@ -30,6 +29,7 @@ from patchsim.types import Pixels
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
+    from patchsim.matches.pose_selection import Candidate
     from patchsim.output.targets import Outputs
 
 MANY = 1000  # the cost of more kernels or poses is announced

@@ -11,7 +11,7 @@ from patchsim.engines import Problem
 from patchsim.metrics import Kernel
 from patchsim.options import Options
 from patchsim.pictures import windowed
-from patchsim.planning import batching, replanning
+from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.planning.planner import NoRoomError
 from patchsim.ranking.block_cache import BlockCache
@@ -19,11 +19,11 @@ from patchsim.ranking.reduced_map import MOST_SIDE
 from patchsim.ranking.score_memory import budget_of, largest_bytes
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
-from patchsim.search.unkept_maps import UnkeptMaps
 
 if TYPE_CHECKING:
     from patchsim.output.streamed_maps import StreamedMaps
     from patchsim.output.targets import Outputs
+    from patchsim.search.unkept_maps import UnkeptMaps
 
 _SHARE_OF_REDUCED = 4  # the part of the memory that reduced maps of all kernels take at most
 _ANY = 1 << 60  # bytes, of which no share is too small
@@ -93,6 +93,8 @@ class Room(NamedTuple):
         while True:
             problems, maps = self.problems(), None
             if not is_kept:
+                from patchsim.search.unkept_maps import UnkeptMaps
+
                 maps = UnkeptMaps(
                     problems, self.outputs, streamed, side, share // _SHARE_OF_REDUCED
                 )
@@ -128,14 +130,13 @@ class Room(NamedTuple):
         """
         marks = None if maps is None else maps.marks
         keeps_map = self.outputs.keeps_map and is_kept
-        make = partial(
-            partial(batching.make, problems)
-            if marks is None
-            else partial(replanning.make, problems, marks),
-            engine=self.options.engine,
-            device=self.options.device,
-            memory=self.options.memory,
-        )
+        plan = partial(batching.make, problems)
+        if marks is not None:
+            from patchsim.planning import replanning  # few maps are resumed
+
+            plan = partial(replanning.make, problems, marks)
+        options = self.options
+        make = partial(plan, engine=options.engine, device=options.device, memory=options.memory)
         held = self._held(problems) + (0 if maps is None else maps.nbytes)
         # Where tiles find no room beside scores that are kept at ease, as few of these as can be.
         spare = max(0, self.options.memory - held)

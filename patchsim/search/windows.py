@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from patchsim import engines
 from patchsim.engines import Bounds, LowerBounds
@@ -16,7 +17,7 @@ from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Exact, Kernel, Visibility
 from patchsim.planning.planner import Plan
-from patchsim.ranking import equal_windows, pruned_windows
+from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.block_grid import Known
 from patchsim.ranking.block_maxima import BlockMaxima
@@ -26,6 +27,9 @@ from patchsim.search import block_scores
 from patchsim.search.prepared import PreparedKernel, PreparedKernels
 from patchsim.search.stores import OPEN_BYTES, StoreMaker
 from patchsim.types import Pixels
+
+if TYPE_CHECKING:
+    from patchsim.ranking.pruned_windows import PrunedWindows
 
 NONE: Mapping[int, int] = MappingProxyType({})
 _RUN = 4  # blocks that lie side by side where bounds leave some open
@@ -198,9 +202,11 @@ def _pruned_windows(
     advance: Callable[[Tile], None],
     prepared: PreparedKernels,
     keeps_bounds: bool,
-) -> list[pruned_windows.PrunedWindows]:
+) -> list[PrunedWindows]:
     """Bound all windows; a window that could be the best is scored when it is asked for."""
-    pruned: list[pruned_windows.PrunedWindows] = []
+    from patchsim.ranking.pruned_windows import PrunedWindows  # as its engine is
+
+    pruned: list[PrunedWindows] = []
     beside = None
     engine = engines.load(plans[0].engine)
     assert engines.is_search(engine)
@@ -226,7 +232,7 @@ def _pruned_windows(
             seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
             block_seconds = by_block.seconds_of(BLOCK, _RUN * BLOCK) / _RUN
         pruned.append(
-            pruned_windows.PrunedWindows(
+            PrunedWindows(
                 beside,
                 evaluate_blocks,
                 plan.parallel,
@@ -246,7 +252,7 @@ def _pruned_windows(
 
 
 def _bound_all(
-    pruned: Sequence[pruned_windows.PrunedWindows],
+    pruned: Sequence[PrunedWindows],
     plans: Sequence[Plan],
     advance: Callable[[Tile], None],
 ) -> None:

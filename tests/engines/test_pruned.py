@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from patchsim import match, metrics
 from patchsim.engines import REMOVED, Problem, pruned, simd
 from patchsim.engines.pruned import byte_copy, compiled
+from patchsim.engines.pruned.byte_search import Search
 from patchsim.geometry.tiles import Tile
 from patchsim.machine import extensions
 from patchsim.ranking import pruned_windows
@@ -111,7 +112,7 @@ def bounds_of(search, tile):
 def assert_bounds_hold(metric, image, kernel, stride, weights, truth):
     """Coarse and fine bounds are not above the differences, nor scores below."""
     total = None if weights is None else int(weights.sum(dtype=np.int64))
-    search = pruned.Search(
+    search = Search(
         image, kernel, problem(image, kernel, metric, stride, weight_sum=total), weights
     )
     least = np.zeros(truth.shape, np.uint16)
@@ -179,7 +180,7 @@ def test_channels_may_have_weights_of_their_own(metric, rng):
     weights = rng.integers(1, 256, kernel.shape).astype(np.uint8)
     weights[:, :9, 1] = 0
     fits = problem(image, kernel, metric, weight_sum=int(weights.sum()) / 3)
-    search = pruned.Search(image, kernel, fits, weights)
+    search = Search(image, kernel, fits, weights)
     truth = differences(image, kernel, metric, (1, 1), weights)
     whole = Tile(0, 0, *truth.shape)
     least = bounds_of(search, whole)
@@ -200,7 +201,7 @@ def test_a_look_finds_the_first_of_equal_windows_whatever_their_bounds(metric, r
     for step in (85, 255):  # the best windows differ, or are as the kernel
         image = rng.integers(0, 2, (40, 50, 1)).astype(np.uint8) * 255
         kernel = (rng.integers(0, 255 // step + 1, (3, 2, 1)) * step).astype(np.uint8)
-        search = pruned.Search(image, kernel, problem(image, kernel, metric))
+        search = Search(image, kernel, problem(image, kernel, metric))
         truth = differences(image, kernel, metric, (1, 1))
         assert (truth == truth.min()).sum() > 3
         whole = Tile(0, 0, *truth.shape)
@@ -235,7 +236,7 @@ def test_a_look_that_ends_early_tells_of_the_window_with_the_lowest_bound(dtype,
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
 def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astronaut):
     image, kernel = astronaut[:300, :310], astronaut[310:390, 330:410]
-    search = pruned.Search(image, kernel, problem(image, kernel, metric))
+    search = Search(image, kernel, problem(image, kernel, metric))
     whole, tile = Tile(0, 0, 221, 231), Tile(17, 20, 200, 201)
     rows, cols = np.indices((221, 231)).reshape(2, -1)
     scores = metrics.exact(image, kernel, metric, 255.0)(rows, cols).reshape(221, 231)
@@ -264,7 +265,7 @@ def test_finer_bounds_are_made_where_windows_could_reach_the_floor(metric, astro
 )
 def test_bounds_come_with_the_least_of_each_block_and_nothing_beside(tile, rng):
     image, kernel = pictures(rng, "photo", 159, 169, 3), pictures(rng, "photo", 20, 20, 3)
-    search = pruned.Search(image, kernel, problem(image, kernel))
+    search = Search(image, kernel, problem(image, kernel))
     whole = bounds_of(search, Tile(0, 0, 140, 150))
     found = np.full((140, 150), 7, np.uint16)
     least = search.bound(tile, found, tile)
@@ -282,7 +283,7 @@ def test_bounds_of_squares_keep_their_digits_near_the_best_window(rng):
     """Squares of small differences of large sums must not be lost, nor those of many cells."""
     noise = rng.integers(0, 256, (400, 420, 3), np.uint8)
     kernel = noise[50:250, 60:260]
-    search = pruned.Search(noise, kernel, problem(noise, kernel, "ssd"))
+    search = Search(noise, kernel, problem(noise, kernel, "ssd"))
     whole = Tile(0, 0, 201, 221)
     least = bounds_of(search, whole)
     refine(search, whole, least, 1 - 1e-4)
@@ -294,7 +295,7 @@ def test_bounds_of_squares_keep_their_digits_near_the_best_window(rng):
 def test_bounds_of_a_patch_of_its_own_colour_are_sharp(metric):
     """Where all differences have one sign, the bound is the difference, but for its rounding."""
     image, kernel = np.full((40, 40, 3), 90, np.uint8), np.full((16, 16, 3), 60, np.uint8)
-    search = pruned.Search(image, kernel, problem(image, kernel, metric))
+    search = Search(image, kernel, problem(image, kernel, metric))
     truth = kernel.size * (30 if metric == "sad" else 900)
     bounds = bounds_of(search, Tile(0, 0, 25, 25)) * search.unit
     assert (bounds > 0.97 * truth).all()
@@ -701,7 +702,7 @@ def test_threads_and_tiles_change_nothing(metric, rng):
 def test_without_a_direct_search_windows_are_evaluated_one_by_one(rng):
     image = pictures(rng, "noise", 90, 100, 1)
     kernel = pictures(rng, "noise", 20, 20, 1)
-    search = pruned.Search(image, kernel, problem(image, kernel))
+    search = Search(image, kernel, problem(image, kernel))
     alone = pruned_windows.PrunedWindows(search, None, 1)
     alone.put(*alone.bound(Tile(0, 0, 71, 81)))
     alone.ready()
@@ -758,7 +759,7 @@ def test_the_largest_difference_of_a_score():
     fits = problem(np.zeros((9, 9, 3)), np.zeros((5, 7, 3)))
     for metric in ("sad", "ssd"):
         image = np.zeros((9, 9, 3), np.uint8)
-        search = pruned.Search(image, image[:5, :7], fits._replace(metric=metric))
+        search = Search(image, image[:5, :7], fits._replace(metric=metric))
         for difference in (*range(300), 105 * 255):
             assert search.scale.largest_difference(search.scale.score(difference)) == difference
         assert search.scale.largest_difference(1.1) == -1
@@ -985,9 +986,7 @@ def test_it_needs_no_variant_of_the_other_engine(forced, monkeypatch, rng):
         monkeypatch.setenv(extensions.VARIANT_SETTING, forced)
     image = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
     kernel = image[9:20, 11:30].copy()
-    alone = pruned_windows.PrunedWindows(
-        pruned.Search(image, kernel, problem(image, kernel)), None, 1
-    )
+    alone = pruned_windows.PrunedWindows(Search(image, kernel, problem(image, kernel)), None, 1)
     alone.put(*alone.bound(Tile(0, 0, 50, 52)))
     alone.ready()
     assert alone.best(-1.0) == (9, 11, 1.0)

@@ -25,11 +25,8 @@ import math
 from patchsim.engines import contract
 from patchsim.engines.common.metrics import refused_metric
 from patchsim.engines.problem import Problem
-from patchsim.engines.pruned import best_finder, byte_copy, cells, compiled
-from patchsim.engines.pruned.byte_search import Search as Search
+from patchsim.engines.pruned import byte_copy, cells, compiled
 from patchsim.engines.pruned.score_scale import total
-from patchsim.engines.pruned.wide_finder import WideFinder
-from patchsim.engines.pruned.wide_search import WideSearch as WideSearch
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import extensions
@@ -152,15 +149,24 @@ def search(
     weights: Weights | None = None,
     beside: contract.Search | None = None,
 ) -> contract.Search:
-    of_type = Search if problem.dtype == "uint8" else WideSearch
-    return of_type(image, kernel, problem, weights, beside)
+    if problem.dtype == "uint8":
+        from patchsim.engines.pruned.byte_search import Search  # each when it is used
+
+        return Search(image, kernel, problem, weights, beside)
+    from patchsim.engines.pruned.wide_search import WideSearch
+
+    return WideSearch(image, kernel, problem, weights, beside)
 
 
 def finder(
     kernel: Kernel, problem: Problem, seconds: float, image: Pixels
 ) -> contract.Finder | None:
+    from patchsim.engines.pruned import best_finder
+
     if not best_finder.can_find(problem):
         return None
     if problem.dtype == "uint8":
         return best_finder.BestFinder(kernel.pixels, problem, seconds)
+    from patchsim.engines.pruned.wide_finder import WideFinder
+
     return WideFinder(kernel.pixels, problem, seconds, image)
