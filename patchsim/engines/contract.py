@@ -1,9 +1,9 @@
 """The contract between engines and the rooms that use them: types and protocols.
 
 An engine is a module, or a package whose `__init__` has the names of one of the protocols. Every
-engine declares what it can do by two constants: `HAS_MAP`, that it scores all windows of a tile
+engine declares what it can do by constants: `HAS_MAP`, that it scores all windows of a tile
 (`MapEngine`; otherwise it is a `SearchEngine`), and `SHARES`, that several kernels can share what
-is computed from one tile (`SharingEngine`).
+is computed from one tile (`SharingEngine`). One with a map has `IS_EXACT`, too.
 """
 
 from __future__ import annotations
@@ -215,6 +215,9 @@ class Engine(Protocol):
 
 class MapEngine(Engine, Protocol):
     """An engine that scores every window of a tile."""
+
+    IS_EXACT: bool
+    """True if its scores of integers are exact unless blocks are bounded, asked for or not."""
 
     def can_bound_blocks(self, problem: Problem) -> bool:
         """Return whether scores are float32 and come with `Bounds.blocks`.

@@ -23,6 +23,7 @@ from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
 HAS_MAP = True
+IS_EXACT = True
 SHARES = False
 
 _TYPES = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # all wait for the slowest.
 OWN_THREADS = False
 HAS_MAP = True
+IS_EXACT = True
 SHARES = False
 
 # Absolute differences a second and thread, by bytes of the type they are summed in; Linux, 2 cores

@@ -316,7 +316,7 @@ def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
     if engine.can_bound_blocks(problem):
         return is_whole
     # Exact scores tell the best window alone, without bounds of blocks.
-    is_exact = engine.refuse(problem._replace(exact=True)) is None
+    is_exact = engine.IS_EXACT and engine.refuse(problem._replace(exact=True)) is None
     return is_alone and is_exact and (is_whole or _can_be_one_tile(plan))
 
 

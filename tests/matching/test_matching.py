@@ -23,7 +23,7 @@ from patchsim.engines import Bounds
 class Rough:
     """An engine with errors of its own making, to see that they never show."""
 
-    OWN_THREADS, HAS_MAP, SHARES = False, True, False
+    OWN_THREADS, HAS_MAP, IS_EXACT, SHARES = False, True, False, False
 
     def __init__(self, error):
         self.error = error

@@ -155,6 +155,18 @@ def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
     assert repetitions == [True]
 
 
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("metric", ["ssd", "ncc", "zncc"])
+def test_the_largest_kernels_whose_scores_are_rounded(metric, top, rng):
+    """No cut of the pass in C is long enough for them; transforms in NumPy state each error."""
+    images = rng.integers(0, 256, (3, 4, 3080, 2), dtype=np.uint8)
+    kernel = images[2, 1:3, 40:2869].copy()
+    options = {"metric": metric, "engine": "fft", "top": top, "margin": False}
+    matcher = Matcher(kernel, **options)
+    for image in (*images, images[0]):
+        assert_same(matcher.match(image), match(image, kernel, **options))
+
+
 @pytest.mark.parametrize("metric", ["ssd", "zncc"])
 @pytest.mark.parametrize(
     ("dtype", "data_range", "beyond"),

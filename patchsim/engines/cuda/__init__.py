@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 _LATE = {"kernel_bytes", "prepare", "prepare_together", "seconds", "start_up", "working_bytes"}
 
 __all__ = [
-    "HAS_MAP", "OWN_THREADS", "SHARES", "best_tile", "can_bound_blocks", "kernel_bytes", "prepare",
-    "prepare_together", "refuse", "seconds", "start_up", "working_bytes",
+    "HAS_MAP", "IS_EXACT", "OWN_THREADS", "SHARES", "best_tile", "can_bound_blocks",
+    "kernel_bytes", "prepare", "prepare_together", "refuse", "seconds", "start_up", "working_bytes",
 ]  # fmt: skip
 
 OWN_THREADS = False
 HAS_MAP = True
+IS_EXACT = True
 SHARES = True
 
 

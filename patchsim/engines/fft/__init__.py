@@ -30,6 +30,7 @@ from patchsim.types import Pixels, Weights
 
 OWN_THREADS = False
 HAS_MAP = True
+IS_EXACT = False
 SHARES = True
 
 _SCIPY_IMPORT_SECONDS = 0.25  # on the same machine
