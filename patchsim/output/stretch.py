@@ -59,6 +59,13 @@ class Stretch:
         """The highest score."""
         return self.levels[-1]
 
+    @property
+    def described(self) -> str:
+        """The scores that are dark and bright, for people."""
+        if self.high <= self.low:
+            return f"all scores are {self.high:.6f}"
+        return f"scores {self.low:.6f} (dark) to {self.high:.6f} (bright)"
+
     def indices(self, scores: NDArray[np.float32], largest: int) -> NDArray[np.uint8]:
         """Return the brightness of scores as whole numbers from 0 to `largest`.
 

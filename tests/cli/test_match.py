@@ -525,6 +525,23 @@ def test_bad_input_is_named_in_two_lines_and_leaves_no_file(words, says, run, sa
 
 
 @pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize(
+    ("kernel", "says"),
+    [
+        ("big.png", "all scores are 1.000000"),
+        ("face.png", "scores 0.##### (dark) to 1.000000 (bright)"),
+    ],
+)
+def test_the_scores_of_a_heatmap_and_a_blend_are_told(kernel, says, run):
+    code, _, err = run("match", "big.png", kernel, "--heatmap", "h.png", "--blend", "b.png")
+    assert code == 0
+    heatmap, blend = re.sub(r"\b0\.\d{6}", "0.#####", err).splitlines()
+    assert says in heatmap
+    assert blend.endswith(says)
+    assert ("the best hundredth" in heatmap) == (kernel == "face.png")
+
+
+@pytest.mark.usefixtures("pictures")
 def test_braces_in_the_name_of_the_image_are_no_placeholder(run):
     os.link("big.png", "{day}.png")
     assert run("match", "{day}.png", "face.png")[0] == 0

@@ -41,7 +41,7 @@ def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:
     picture_file.save(Image.fromarray(draw(search, kernel, scores, factor, stretch)), file, path)
     name = search.kernels[kernel].name
     of_kernel = f" of {printable(name)}" if len(search.kernels) > 1 else ""
-    return f"{of_kernel}: scores {stretch.low:.6f} (dark) to {stretch.high:.6f} (bright)"
+    return f"{of_kernel}: {stretch.described}"
 
 
 def draw(

@@ -43,10 +43,10 @@ def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # n
     name = search.kernels[kernel].name
     of_kernel = f" of {printable(name)}" if len(search.kernels) > 1 else ""
     squares = f", each pixel the best of {factor}x{factor} windows" if factor > 1 else ""
-    return (
-        f"{of_kernel}: scores {stretch.low:.6f} (dark) to {stretch.high:.6f} (bright), the best"
-        f" hundredth from {stretch.levels[3]:.6f}{squares}"
-    )
+    best = ""
+    if stretch.high > stretch.low:
+        best = f", the best hundredth from {stretch.levels[3]:.6f}"
+    return f"{of_kernel}: {stretch.described}{best}{squares}"
 
 
 def shown(search: Finished, kernel: int) -> tuple[NDArray[np.float32], int]:
