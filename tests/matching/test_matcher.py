@@ -41,6 +41,17 @@ def same(one, other):
     return replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
+def same_but_for_the_engine(one, other):
+    """As `same`; a matcher may choose an engine that takes long to prepare sooner than `match`."""
+
+    def plain(report):
+        kernels = tuple(replace(each, engine="", tolerance=0.0) for each in report.kernels)
+        below = report.best_below and replace(report.best_below, at_most=None)
+        return replace(report, kernels=kernels, best_below=below)
+
+    return same(plain(one), plain(other))
+
+
 @pytest.mark.parametrize("options", [
     {}, {"metric": "zncc", "top": 3}, {"threshold": 0.9, "per_kernel": True},
     {"stride": (2, 3), "margin": False}, {"scales": "0.8:1.2:0.2", "top": 1}, {"subpixel": True},
@@ -48,7 +59,7 @@ def same(one, other):
 def test_a_matcher_finds_in_each_image_what_match_finds(images, kernels, options):
     matcher = Matcher(kernels, **options)
     for image in images:
-        assert same(matcher.match(image), match(image, kernels, **options))
+        assert same_but_for_the_engine(matcher.match(image), match(image, kernels, **options))
 
 
 def test_threads_share_a_matcher(images, kernels):
@@ -58,7 +69,7 @@ def test_threads_share_a_matcher(images, kernels):
         for _ in range(3):
             reports = pool.map(matcher.match, images)
             for one, other in zip(reports, expected, strict=True):
-                assert same(one, other)
+                assert same_but_for_the_engine(one, other)
 
 
 def test_a_matcher_can_be_pickled(images, kernels):
@@ -85,8 +96,9 @@ def test_plans_are_kept_for_images_of_one_shape_and_type(images, kernels, monkey
     assert len(made) == 1
     matcher.match(images[2])
     assert len(made) == 2
-    match(images[0], kernels, memory="1GB")  # serves `match`, too
-    assert len(made) == 2
+    for _ in range(2):  # which counts one image
+        match(images[0], kernels, memory="1GB")
+    assert len(made) == 3
 
 
 def test_kernels_are_converted_once_for_images_of_one_kind(images, kernels, monkeypatch):
@@ -102,7 +114,7 @@ def test_kernels_are_converted_once_for_images_of_one_kind(images, kernels, monk
     for number in (2, 0):
         report = matcher.match(images[number])
         options = {"metric": "zncc", "color": "lab", "channel_weights": [2, 1, 0]}
-        assert same(report, match(images[number], kernels, **options))
+        assert same_but_for_the_engine(report, match(images[number], kernels, **options))
 
 
 def test_kernels_and_mask_are_opened_once(save, astronaut):

@@ -1,4 +1,4 @@
-"""The third search of a kind of array: what `match` finds, whatever the pixels."""
+"""The third search of a kind of array: what a first one finds, whatever the pixels."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def assert_same(one, other):
     assert len(one.maps) == len(other.maps)
     for ours, theirs in zip(one.maps, other.maps, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+def searched_first(image, kernel, *, map=None, **options):
+    """Search by a matcher that searched no image before, which plans as others do."""
+    return Matcher(kernel, **options).match(image, map=map)
 
 
 DTYPES = [np.uint8, np.uint16, np.float32, np.float64]
@@ -114,7 +119,7 @@ def test_the_next_image_has_the_report_of_a_search_of_its_own(
     matcher = Matcher(kernel, **options)
     reports = [matcher.match(image, map=keeps_map) for image in images]
     for image, found in zip(images, reports, strict=True):
-        own = match(image, kernel, **options, map=keeps_map)
+        own = searched_first(image, kernel, **options, map=keeps_map)
         assert_same(found, own)
     quiet = [number for number, report in enumerate(reports) if not report.notices]
     # The first two of a kind are searched; the second, if nothing was told, serves the others.
@@ -135,7 +140,8 @@ def test_integers_of_32_bits_are_searched_as_floats(
     options = {"metric": "ssd", "data_range": data_range, "top": 2, "memory": 10**9}
     matcher = Matcher(kernel, **options)
     for image in images:
-        assert_same(matcher.match(image, map=True), match(image, kernel, map=True, **options))
+        own = searched_first(image, kernel, map=True, **options)
+        assert_same(matcher.match(image, map=True), own)
     assert repetitions == [True] * is_repeated
 
 
@@ -148,7 +154,7 @@ def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
             found = matcher.match(image)
         except InputError:
             continue
-        assert_same(found, match(image, kernel, metric="zncc"))
+        assert_same(found, searched_first(image, kernel, metric="zncc"))
     assert repetitions == []
     for _ in range(3):
         matcher.match(grey[10:101, 5:104])
@@ -188,12 +194,13 @@ def test_values_beyond_the_range_are_no_repetition(
     matcher = Matcher(kernel, **options)
     for _ in range(2):
         matcher.match(usual)
-    assert_same(matcher.match(usual[::-1].copy()), match(usual[::-1].copy(), kernel, **options))
+    turned = usual[::-1].copy()
+    assert_same(matcher.match(turned), searched_first(turned, kernel, **options))
     assert repetitions == [True]
     image = usual.copy()
     image[70, 80] = beyond
     try:
-        own = match(image, kernel, **options)
+        own = searched_first(image, kernel, **options)
     except InputError as error:
         with pytest.raises(InputError, match=re.escape(str(error))):
             matcher.match(image)
@@ -208,7 +215,7 @@ def test_floats_that_vary_little_have_their_own_offset(metric, astronaut):
     nearly = np.float32(0.9) + grey / 20
     matcher = Matcher(nearly[20:40, 30:50], metric=metric, threshold=0.5, top=3)
     for image in (nearly, grey, nearly[::-1].copy(), grey):
-        own = match(image, nearly[20:40, 30:50], metric=metric, threshold=0.5, top=3)
+        own = searched_first(image, nearly[20:40, 30:50], metric=metric, threshold=0.5, top=3)
         assert_same(matcher.match(image), own)
 
 
@@ -244,7 +251,8 @@ def test_rows_with_gaps_and_turned_arrays_have_their_own_matches(astronaut):
     kernel = astronaut[20:40, 30:50]
     matcher = Matcher(kernel, metric="ncc", top=2)
     for image in (astronaut[:90, :90], astronaut[:180:2, :90], astronaut[:90, :90].swapaxes(0, 1)):
-        assert_same(matcher.match(image), match(image, kernel, metric="ncc", top=2))
+        own = searched_first(image, kernel, metric="ncc", top=2)
+        assert_same(matcher.match(image), own)
 
 
 def test_a_matcher_that_has_searched_can_be_pickled(astronaut):
@@ -273,7 +281,7 @@ def test_the_first_of_equal_windows_of_a_whole_map(engine, dtype, stride, rng, r
     matcher = Matcher(kernel, **options)
     for number, image in enumerate(images):
         found = matcher.match(image, map=True)
-        assert_same(found, match(image, kernel, map=True, **options))
+        assert_same(found, searched_first(image, kernel, map=True, **options))
         assert (found.best.y, found.best.x, found.best.score) == (4 + 6 * number, 72, 1.0)
         assert found.maps[0].dtype == np.float32
     assert repetitions == [True, True]
@@ -287,7 +295,7 @@ def test_a_small_map_of_some_tiles(threads, astronaut, repetitions):
     matcher = Matcher(kernel, **options)
     for image in images:
         found = matcher.match(image, map=True)
-        own = match(image, kernel, **options, map=True)
+        own = searched_first(image, kernel, **options, map=True)
         assert_same(found, own)
         assert found.plans[0].tile != found.maps[0].shape
         np.testing.assert_array_equal(found.maps[0], own.maps[0])
