@@ -64,16 +64,16 @@ def command(flags: MatchFlags) -> int:
     waits = flags.wait is not None or flags.wait_gone is not None
     imports.limit_libraries()
     with imports.quickly():  # after the flags: what a search needs takes a while
+        from patchsim.files.waits import tell_to
         from patchsim.matching.match import match
         from patchsim.matching.matcher import Matcher
-        from patchsim.pictures import piped
 
     advice = {"heatmap": "; --no-heatmap draws none"} if flags.heatmap is None else {}
     with (
         contextlib.ExitStack() as stack,
         watcher.Watcher(quiet=flags.quiet, explain=flags.explain, advice=advice) as observer,
     ):
-        piped.tell_to(observer.notice)
+        tell_to(observer.notice)
         try:
             masks: dict[str, Any] = {"mask": flags.mask, "image_mask": flags.image_mask}
             outputs = _outputs(flags) | {"observer": observer}

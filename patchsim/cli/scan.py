@@ -55,12 +55,12 @@ def command(flags: ScanFlags) -> int:
     _check(flags, form)
     imports.limit_libraries()
     with imports.quickly():  # after the flags: what a search needs takes a while
-        from patchsim.pictures import piped
+        from patchsim.files.waits import tell_to
         from patchsim.scanning.scanner import Scanner
 
     progress = Progress(is_shown=watcher.is_watched(quiet=flags.quiet))
     observer = _Watcher(progress, quiet=flags.quiet, explain=flags.explain)
-    piped.tell_to(observer.notice)
+    tell_to(observer.notice)
     with _opened_list(flags) as descriptor, clusters.opened(flags.cluster, observer) as cluster:
         scanner = Scanner(
             flags.kernel,

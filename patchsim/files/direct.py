@@ -9,6 +9,9 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from patchsim.errors import printable
+from patchsim.files import waits
+
 STDOUT = "/dev/stdout"  # stands for standard output, also where the system has no such path
 # These paths name the process's own streams, even if a stream leads to a regular file.
 _OWN_STREAM = re.compile(r"/dev/(?:stdout|stderr|fd/(?P<fd>\d+))|/proc/self/fd/(?P<proc>\d+)")
@@ -28,8 +31,13 @@ def is_written_directly(target: Path) -> bool:
 def opened(target: Path) -> BinaryIO:
     """Open what is written to directly; a reader may close the pipe early, which is no error."""
     stream = _own_stream(target)
-    # A duplicate of the descriptor shares the stream's position; opening the path would not.
-    handle = os.open(target, os.O_WRONLY) if stream is None else os.dup(stream)
+    if stream is None:
+        # Opening a pipe waits for a process that reads it.
+        with waits.telling(printable(target), "is a pipe that nobody reads yet"):
+            handle = os.open(target, os.O_WRONLY)
+    else:
+        # A duplicate of the descriptor shares the stream's position; opening the path would not.
+        handle = os.dup(stream)
     return io.BufferedWriter(_Pipe(handle))
 
 

@@ -3,62 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from patchsim.errors import InputError, MachineError, printable
+from patchsim.errors import InputError, printable
+from patchsim.files import waits
 from patchsim.machine.memory import format_size
 from patchsim.machine.threads import check_cancellation
 from patchsim.pictures import formats
 
 _BLOCK = 1 << 20  # bytes that are read at a time
 _PAUSE = 0.1  # seconds until a wait looks whether it is cancelled
-_PATIENCE = 5.0  # seconds of a wait that nobody is told of
-
-_tell: Callable[[str], None] | None = None
-
-
-def tell_to(tell: Callable[[str], None]) -> None:
-    """Tell from now on of pipes that are waited for; for a program that owns its process.
-
-    Who reads a picture has no observer.
-    """
-    global _tell
-    _tell = tell
-
-
-@contextmanager
-def telling(name: str, what: str = "is a pipe whose end has not come yet") -> Iterator[None]:
-    """Tell of a wait for a pipe that lasts, and why.
-
-    Parameters
-    ----------
-    name : str
-        The pipe's in the message.
-    what : str
-        The predicate of the message.
-    """
-    if _tell is None:
-        yield
-        return
-    timer = threading.Timer(_PATIENCE, _tell, (f"{name} {what}; waiting for it",))
-    timer.daemon = True
-    _start(timer)
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _start(thread: threading.Thread) -> None:
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError) as error:
-        raise MachineError("the system gives no thread; close other programs") from error
 
 
 def read_named(path: str, memory: int | None) -> BytesIO:
@@ -77,8 +34,8 @@ def read_named(path: str, memory: int | None) -> BytesIO:
             future.set_exception(error)
 
     thread = threading.Thread(target=read, name="patchsim_pipe", daemon=True)
-    _start(thread)
-    with telling(printable(path)):
+    waits.start(thread)
+    with waits.telling(printable(path)):
         while thread.is_alive():
             thread.join(_PAUSE)
             check_cancellation()

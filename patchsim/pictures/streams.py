@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from patchsim.errors import AGAIN, DamageError, InputError, MachineError, printable
-from patchsim.files import atomic
+from patchsim.files import atomic, waits
 from patchsim.machine import packages
 from patchsim.pictures import piped, remote
 
@@ -26,7 +26,7 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
     if label == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("the picture '-' is read from standard input; pipe one in")
-        with piped.telling(_where(label)):
+        with waits.telling(_where(label)):
             content = piped.read_whole(sys.stdin.buffer, _where(label), memory)
         yield _not_empty(content, label)
         return
@@ -43,7 +43,7 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
                 raise InputError(f"{printable(label)} is empty (0 bytes); {AGAIN}")
             yield file
         elif stat.S_ISSOCK(status.st_mode):  # of /dev/fd; a socket with a name cannot be opened
-            with piped.telling(_where(label)):
+            with waits.telling(_where(label)):
                 content = piped.read_whole(file, _where(label), memory)
             yield _not_empty(content, label)
         else:

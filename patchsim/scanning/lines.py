@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain
 
 from patchsim.errors import printable
-from patchsim.pictures import piped
+from patchsim.files import waits
 from patchsim.scanning import listing, requests
 from patchsim.scanning.requests import Request
 
@@ -55,7 +55,7 @@ def read(descriptor: int, *, name: str = "-", by_null: bool = False) -> Iterator
 def waiting(name: str) -> AbstractContextManager[None]:
     """Tell of a wait for the first line of a list, or for a process that writes it."""
     where = "of standard input" if name == "-" else printable(name)
-    return piped.telling(f"the list {where}", "has given no name yet")
+    return waits.telling(f"the list {where}", "has given no name yet")
 
 
 def _without_wait(request: Request) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import stat
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from helpers.locked import locked
 
 from patchsim import InputError, OutputError
-from patchsim.files import atomic, direct, replacement
+from patchsim.files import atomic, direct, replacement, waits
 
 
 def write(path, content=b"new"):
@@ -189,6 +190,20 @@ def test_a_named_pipe_is_written_to(tmp_path):
     reader.join()
     assert got == [b"new"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_pipe_without_a_reader_is_told_of(tmp_path, monkeypatch):
+    told = queue.SimpleQueue()
+    monkeypatch.setattr(waits, "_PATIENCE", 0)
+    monkeypatch.setattr(waits, "_tell", told.put)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=write, args=(tmp_path / "pipe",), daemon=True)
+    writer.start()
+    text = f"{tmp_path}/pipe is a pipe that nobody reads yet; waiting for it"
+    assert told.get(timeout=20) == text
+    assert (tmp_path / "pipe").read_bytes() == b"new"
+    writer.join()
+    assert told.empty()
 
 
 def test_targets_are_checked_before_the_work(tmp_path):

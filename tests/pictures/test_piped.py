@@ -17,6 +17,7 @@ from helpers import patchsim
 from PIL import Image
 
 from patchsim import InputError
+from patchsim.files import waits
 from patchsim.pictures import formats, pillow_reader, piped, streams
 
 
@@ -64,8 +65,8 @@ def test_what_has_an_end_is_whole(rng):
 
 def test_standard_input_that_does_not_end_is_told_of_once(monkeypatch):
     told, found = queue.SimpleQueue(), queue.SimpleQueue()
-    monkeypatch.setattr(piped, "_PATIENCE", 0)
-    monkeypatch.setattr(piped, "_tell", told.put)
+    monkeypatch.setattr(waits, "_PATIENCE", 0)
+    monkeypatch.setattr(waits, "_tell", told.put)
 
     def read():
         with streams.open_seekable("-", None) as stream:

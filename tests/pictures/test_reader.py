@@ -18,8 +18,8 @@ from PIL import ExifTags, Image
 
 from patchsim import InputError
 from patchsim.errors import printable
+from patchsim.files import waits
 from patchsim.machine.threads import Cancelled, cancel_by
-from patchsim.pictures import piped
 from patchsim.pictures.reader import open_picture
 
 
@@ -260,10 +260,10 @@ def test_a_named_pipe_is_read(tmp_path, color, save):
 
 
 def test_a_pipe_without_a_writer_is_told_of_and_its_wait_can_be_cancelled(tmp_path, monkeypatch):
-    monkeypatch.setattr(piped, "_PATIENCE", 0)
+    monkeypatch.setattr(waits, "_PATIENCE", 0)
     os.mkfifo(tmp_path / "pipe.png")
     told, ended, cancelled = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event()
-    monkeypatch.setattr(piped, "_tell", told.put)
+    monkeypatch.setattr(waits, "_tell", told.put)
 
     def read():
         cancel_by(cancelled)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from patchsim.pictures import piped
+from patchsim.files import waits
 from patchsim.scanning import lines
 
 
@@ -127,8 +127,8 @@ def test_a_line_does_not_wait_for_the_next():
 )
 def test_a_list_without_a_line_is_told_of_and_one_with_the_first_is_not(name, where, monkeypatch):
     told = queue.SimpleQueue()
-    monkeypatch.setattr(piped, "_PATIENCE", 0)
-    monkeypatch.setattr(piped, "_tell", told.put)
+    monkeypatch.setattr(waits, "_PATIENCE", 0)
+    monkeypatch.setattr(waits, "_tell", told.put)
     source, sink = os.pipe()
 
     def write():
