@@ -163,7 +163,7 @@ def test_more_resumed_maps_are_those_of_one_run(data):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_few_chunks_are_computed_twice(files, threads, tmp_path):
     """A chunk that a kill came upon in the middle is one that a thread was at."""
-    asked = {"threads": threads, "engine": "simd", **LARGE}
+    asked = {"threads": threads, "engine": "simd", **LARGE, "memory": "1500kB"}
     scored = []
     run_together = runner.run_together
 
