@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers.grids import thinned
 from helpers.problems import CORRELATED, SPAN, brute, hits, problem, values
-from helpers.truths import oracle_map
+from helpers.truths import oracle_map, plain_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import best_matches
@@ -454,3 +454,20 @@ def test_floats_far_from_0_lie_within_their_stated_error(metric, offset, rng):
     score = metrics.exact(image, kernel, metric, 1.0)
     truth = np.array([[score(y, x) for x in range(34)] for y in range(26)])
     assert (np.abs(bounds.map - truth) <= bounds.error).all()
+
+
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("exponents", [(0, 0), (-90, -90), (-140, -140), (-140, 0), (-80, 20)])
+def test_floats_near_0_lie_within_their_stated_error(metric, exponents, rng):
+    """Their products, and squares, are less than the numbers of float32; a scale changes no score.
+
+    Transforms in NumPy take the kernel, because no cut of the pass in C is long enough for it.
+    """
+    plain = rng.integers(1, 256, (2, 5880, 5)).astype(np.float32)
+    own = plain[1:, 1228:5703].copy()
+    truth = plain_map(plain, own, metric)
+    image, kernel = np.ldexp(plain, exponents[0]), np.ldexp(own, exponents[1])
+    bounds = fft.prepare(kernel, problem(image, kernel, metric))(image)
+    assert bounds.blocks is None
+    assert (np.abs(bounds.map - truth) <= bounds.error + 1e-9).all()
+    assert np.max(bounds.error) < 1e-5

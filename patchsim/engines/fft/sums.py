@@ -29,6 +29,9 @@ from patchsim.types import Pixels
 
 # A tile that could be off by more than this, or the tolerance, is transformed in float64.
 _ERROR = 1e-5
+# So is a tile of floats whose squares add up to less than the least normal number of float32, or
+# whose products with the kernel would be off by less: float32 has no digits for them.
+_SMALLEST = 2.0**-126
 
 
 def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
@@ -116,9 +119,14 @@ class Tile:
         """X, and how far it may be off; `scale` at the most makes scores of X."""
         kernel, problem, shared = self.kernel, self.kernel.problem, self.shared
         dtype = DOUBLE if problem.exact else SINGLE
-        norm = self._fields.norm.get(partial(self._norm, dtype)) * kernel.norm
-        if scale * norm * rounding(dtype, problem.device) > max(_ERROR, problem.tolerance):
+        norm = self._norm(dtype)
+        off = norm * kernel.norm * rounding(dtype, problem.device)
+        can_underflow = problem.metric != "ssd" and not kernel.integers
+        is_small = can_underflow and min(off, norm * norm) < _SMALLEST
+        if is_small or scale * off > max(_ERROR, problem.tolerance):
             dtype = DOUBLE
+        if is_small:
+            norm = self._norm(dtype)
         if shared.extent is None:
             sums = kernel.products.over(self._planes(dtype))
         else:
@@ -126,7 +134,7 @@ class Tile:
             sums = kernel.products.through(spectra)
         rows, cols = self._shape
         at_stride = sums[:: problem.stride[0], :: problem.stride[1]][:rows, :cols]
-        off = norm * rounding(dtype, problem.device)
+        off = norm * kernel.norm * rounding(dtype, problem.device)
         if problem.exact and off < 0.25:
             return namespace(at_stride).round(at_stride), 0.0  # the integers that they must be
         return cast(at_stride, DOUBLE), off
@@ -135,7 +143,7 @@ class Tile:
         return self._fields.planes.get(lambda: moved(self._all, self.constants, dtype), key=dtype)
 
     def _norm(self, dtype: np.dtype[Any]) -> float:
-        return norm_of(self._planes(dtype))
+        return self._fields.norm.get(lambda: norm_of(self._planes(dtype)), key=dtype)
 
     def _spectra(self, dtype: np.dtype[Any]) -> Spectra:
         assert self.shared.extent is not None
