@@ -74,7 +74,7 @@
  * long kernels, they are 1.1 times what is needed, or more. */
 #define ROUNDING_UNITS 12
 #define MORE_ROUNDING_UNITS 16
-#define DOUBLE_UNIT (ROUNDING_UNITS * 0x1p-53)
+#define FOLDED_POWER 12 /* of a product's square, in _correlation_folded.h */
 #define SAMPLED_ROWS 8 /* of a tile's windows, whose spreads tell how many are open */
 #define OCTAVES 256    /* exponents of single precision */
 /* Before a tile is transformed, `pair` is expected to return this times the product of the tile's and
@@ -218,7 +218,7 @@ typedef struct {
      * weights w, [weight_planes]; and, with levels, sum w (K - k)^2 over the channels, or sum w K^2. */
     const double *planes; /* [planes, height, width] */
     ptrdiff_t plane_count, weight_planes; /* weights of all channels are 1 plane, or each has one */
-    const double *spectra;                /* [parts][planes][TILE_VALUES], aligned to 64 bytes */
+    const double *spectra;                /* [parts][planes][spectrum_values], aligned to 64 bytes */
     const uint8_t *levels;                /* v of the image's pixels, or NULL where all are visible */
     ptrdiff_t levels_pitch;
     double least;    /* windows are hidden of which less is visible: the sum of w v */
@@ -303,6 +303,7 @@ typedef struct {
 
 Outputs correlation_outputs(const Weighted *weighted);
 size_t correlation_weighted_scratch(const Weighted *weighted, const Layout *layout);
+size_t correlation_plain_bytes(Sides sides); /* planes of the tiles of a transform */
 ptrdiff_t correlation_out_pitch(const Layout *layout); /* values of a row of a tile's sums */
 
 /* The kernel as a direct sum takes it, [channels][height + 2 (rows - 1)][width rounded up to `taps`]

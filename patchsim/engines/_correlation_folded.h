@@ -127,7 +127,7 @@ static void NAME(multiply_folded)(const REAL *own, const REAL *even, const REAL 
         }
     /* With A + iB = Z and |A| + |B| at most sqrt(2) |Z|, where |Z| is the larger of both rows, a
      * product is at most 2 |Z| (|e| + sqrt(2) |d|) of the kernel's stored values, and its square at
-     * most 12 |Z|^2 (|e|^2 + |d|^2). */
+     * most 12 |Z|^2 (|e|^2 + |d|^2): FOLDED_POWER. */
     *powers = power, *peak = most;
-    *kernel_peak = NAME(larger)(*kernel_peak, kernel_most * ALL(12));
+    *kernel_peak = NAME(larger)(*kernel_peak, kernel_most * ALL(FOLDED_POWER));
 }

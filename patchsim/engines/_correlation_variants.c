@@ -345,6 +345,11 @@ Outputs correlation_outputs(const Weighted *w)
     return o;
 }
 
+size_t correlation_plain_bytes(Sides sides)
+{
+    return (size_t)(sides.y * sides.x * (sides.folds > 1 ? 1 : 2)) * sizeof(double);
+}
+
 ptrdiff_t correlation_out_pitch(const Layout *l)
 {
     return (l->wide + 15) / 16 * 16;
@@ -357,11 +362,13 @@ size_t correlation_weighted_scratch(const Weighted *w, const Layout *l)
     const size_t outputs = (size_t)correlation_outputs(w).count, tall = (size_t)l->tall;
     const size_t planes = (size_t)(t->parts_y * t->parts_x * w->plane_count);
     const size_t pixels = (size_t)(l->lines * l->pitch), item = (size_t)correlation_item(t);
+    const size_t tile = (size_t)tile_values(t->sides) * sizeof(double);
+    const size_t tiles = t->sides.folds > 1 ? 1 : 2;
     return piece(most * (96 + 2 * OCTAVES)) + piece(most * sizeof(void *)) + piece(most * channels * 8) +
            piece(channels * pixels * item) + piece((size_t)l->pitch * 4) +
-           piece((size_t)l->bands * tall * (size_t)t->cols) + piece(TILE_VALUES * 8) +
-           piece(outputs * TILE_VALUES * 8) + piece((size_t)(2 * SIDE * SIDE) * 8) +
-           piece(2 * outputs * tall * (size_t)correlation_out_pitch(l) * 8) + 2 * piece(planes * 8) +
+           piece((size_t)l->bands * tall * (size_t)t->cols) + piece(tile) + piece(outputs * tile) +
+           piece(correlation_plain_bytes(t->sides)) +
+           piece(tiles * outputs * tall * (size_t)correlation_out_pitch(l) * 8) + 2 * piece(planes * 8) +
            (w->levels ? piece(pixels) : 0);
 }
 

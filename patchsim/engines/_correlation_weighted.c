@@ -7,7 +7,7 @@
 const char CORRELATION_WEIGHTED_SCORES[] =
     "weighted_scores(image, levels, spectra, planes, means, map, maxima, errors, hidden, metric,"
     " own, total, limit, least, stride_y, stride_x, block, weight_planes, parts_y, parts_x,"
-    " variant)\n\n"
+    " variant, sides=(SIDE, SIDE), folds=1)\n\n"
     "Write the scores of all windows to map, and for each block x block of them the largest and\n"
     "how far scores may be off. Returns how many windows were summed directly. The formulas are in\n"
     "_correlation_weighted.h.\n\n"
@@ -20,7 +20,7 @@ const char CORRELATION_WEIGHTED_SCORES[] =
 
 const char CORRELATION_WEIGHTED_SCRATCH[] =
     "weighted_scratch(format, windows, kernel_shape, has_levels, metric, stride, block,"
-    " weight_planes, parts_y, parts_x)\n\n"
+    " weight_planes, parts_y, parts_x, sides=(SIDE, SIDE), folds=1)\n\n"
     "Bytes that weighted_scores allocates.";
 
 enum { IMAGE, LEVELS, SPECTRA, PLANES, MEANS, MAP, MAXIMA, ERRORS, HIDDEN, BUFFERS };
@@ -48,7 +48,6 @@ static int metric_of(const char *name)
 static const char *misfit_of_planes(Weighted *w, const Py_buffer *b)
 {
     Task *t = &w->task;
-    t->sides = SQUARE;
     const char *wrong = correlation_set_kernel(t, &b[PLANES], 3, 1);
     if (wrong)
         return wrong;
@@ -92,6 +91,8 @@ static const char *misfit(const Weighted *w, const Py_buffer *b)
         return "the levels are not uint8, one for each pixel";
     if (t->stride_y < 1 || t->stride_x < 1)
         return "the stride is not positive";
+    if (t->stride_y > 1 && t->sides.folds > 1)
+        return "folded tiles are at a stride of 1";
     if (t->block < 1 || t->block > BLOCK)
         return "the block's side is out of range";
     if (map->ndim != 2 || !has_format(map, "f") ||
@@ -118,20 +119,20 @@ PyObject *correlation_weighted_scores(PyObject *self, PyObject *args, PyObject *
     static char *names[] = {"image",  "levels", "spectra",  "planes",   "means", "map",
                             "maxima", "errors", "hidden",   "metric",   "own",   "total",
                             "limit",  "least",  "stride_y", "stride_x", "block", "weight_planes",
-                            "parts_y", "parts_x", "variant", NULL};
+                            "parts_y", "parts_x", "variant", "sides", "folds", NULL};
     PyObject *objects[BUFFERS];
     Py_buffer b[BUFFERS];
-    Weighted w = {0};
+    Weighted w = {.task.sides = SQUARE};
     Task *t = &w.task;
     const char *metric, *name, *wrong;
     const Variant *variant;
     int failed = 1, found;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOOOsddddnnnnnns", names, &objects[IMAGE], &objects[LEVELS],
+            args, keywords, "OOOOOOOOOsddddnnnnnns|(nn)n", names, &objects[IMAGE], &objects[LEVELS],
             &objects[SPECTRA], &objects[PLANES], &objects[MEANS], &objects[MAP], &objects[MAXIMA],
             &objects[ERRORS], &objects[HIDDEN], &metric, &t->own, &t->total, &t->limit, &w.least,
             &t->stride_y, &t->stride_x, &t->block, &w.weight_planes, &t->parts_y, &t->parts_x,
-            &name) ||
+            &name, &t->sides.y, &t->sides.x, &t->sides.folds) ||
         !(variant = correlation_variant(name)) || (found = metric_of(metric)) < 0)
         return NULL;
     t->metric = (Metric)found;
@@ -178,21 +179,23 @@ PyObject *correlation_weighted_scratch_bytes(PyObject *self, PyObject *args, PyO
 {
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "has_levels", "metric", "stride",
-                            "block", "weight_planes", "parts_y", "parts_x", NULL};
+                            "block", "weight_planes", "parts_y", "parts_x", "sides", "folds", NULL};
     const char *format, *metric;
-    Weighted w = {0};
+    Weighted w = {.task.sides = SQUARE};
     Task *t = &w.task;
     int has_levels, found;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)ps(nn)nnnn", names, &format,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)ps(nn)nnnn|(nn)n", names, &format,
                                      &t->rows, &t->cols, &t->height, &t->width, &t->channels,
                                      &has_levels, &metric, &t->stride_y, &t->stride_x, &t->block,
-                                     &w.weight_planes, &t->parts_y, &t->parts_x) ||
+                                     &w.weight_planes, &t->parts_y, &t->parts_x, &t->sides.y,
+                                     &t->sides.x, &t->sides.folds) ||
         (found = metric_of(metric)) < 0)
         return NULL;
     if (strlen(format) != 1 || !strchr("BHfd", *format) || t->rows < 1 || t->cols < 1 ||
         t->parts_y < 1 || t->parts_y > MOST_PARTS || t->parts_x < 1 || t->parts_x > MOST_PARTS ||
-        t->height < 1 || t->height > SIDE * t->parts_y || t->width < 1 ||
-        t->width > SIDE * t->parts_x || t->channels < 1 ||
+        !correlation_has_sides(t->sides) || t->height < 1 ||
+        t->height > t->sides.y * t->parts_y || t->width < 1 ||
+        t->width > t->sides.x * t->parts_x || t->channels < 1 ||
         t->channels > MOST_WEIGHTED_CHANNELS || t->stride_y < 1 || t->stride_x < 1 ||
         t->block < 1 || t->block > BLOCK ||
         (w.weight_planes != 1 && w.weight_planes != t->channels)) {
@@ -203,7 +206,7 @@ PyObject *correlation_weighted_scratch_bytes(PyObject *self, PyObject *args, PyO
                     entry_extent(t->cols, t->stride_x, t->width)) > ENTRY_MOST)
         return PyErr_Format(PyExc_ValueError, "the windows are too many, or too far apart");
     static const uint8_t some;
-    t->metric = (Metric)found, t->terms = 1, t->sides = SQUARE;
+    t->metric = (Metric)found, t->terms = 1;
     t->part_height = (t->height + t->parts_y - 1) / t->parts_y;
     t->part_width = (t->width + t->parts_x - 1) / t->parts_x;
     t->type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : *format == 'f' ? FLOATS : DOUBLES;

@@ -22,6 +22,7 @@
  * direct sums.
  */
 #define WIDE VARIANT(Doubles)
+#define MOST_WIDTH (MOST_SIDE * MOST_PARTS) /* of a kernel */
 #define TO_SINGLE_ROUNDING 0x1p-24 /* of a score up to 1, which is made in double precision */
 
 /* What is known of a sum over windows. */
@@ -35,11 +36,11 @@ typedef struct {
     const Weighted *weighted;
     VARIANT(Band) band; /* its task, layout, pixels and tiles */
     Outputs outputs;
-    double *work;                    /* [TILE_VALUES] */
-    double *totals;                  /* [outputs][TILE_VALUES] */
-    double *found;                   /* [2][outputs][tall][pitch] */
+    double *work;                    /* [tile_values] */
+    double *totals;                  /* [outputs][tile_values] */
+    double *found;                   /* [tiles][outputs][tall][pitch] */
     ptrdiff_t pitch;
-    double *plain;                   /* [2][SIDE][SIDE]: of a plane that is made of pixels */
+    double *plain;                   /* [tiles][sides]: of a plane that is made of pixels */
     uint8_t *levels;                 /* of the band */
     uint8_t *is_uniform;             /* of the band's windows, made where it is needed */
     int has_uniform;
@@ -55,34 +56,35 @@ typedef struct {
     double direct[MOST_CHANNELS];
 } VARIANT(Weigher);
 
-/* SIDE x SIDE values v (p - less)^power, put or added to `out`. */
+/* A tile of values v (p - less)^power, put or added to `out`. */
 #define PLAIN(NAME, PIXEL)                                                                     \
     static INLINE void VARIANT(NAME##_values)(const PIXEL *p, ptrdiff_t pitch,                 \
-                                              const uint8_t *levels, double less,              \
+                                              const uint8_t *levels, double less, Sides sides, \
                                               int is_square, int is_added, double *out)        \
     {                                                                                          \
-        for (ptrdiff_t y = 0; y < SIDE; y++, p += pitch, out += SIDE) {                        \
-            double values[SIDE];                                                               \
-            for (int x = 0; x < SIDE; x++) {                                                   \
+        for (ptrdiff_t y = 0; y < sides.y; y++, p += pitch, out += sides.x) {                  \
+            double values[MOST_SIDE];                                                          \
+            for (ptrdiff_t x = 0; x < sides.x; x++) {                                          \
                 const double a = (double)p[x] - less;                                          \
                 values[x] = is_square ? a * a : a;                                             \
             }                                                                                  \
             if (levels)                                                                        \
-                for (int x = 0; x < SIDE; x++)                                                 \
+                for (ptrdiff_t x = 0; x < sides.x; x++)                                        \
                     values[x] *= levels[y * pitch + x];                                        \
-            for (int x = 0; x < SIDE; x++)                                                     \
+            for (ptrdiff_t x = 0; x < sides.x; x++)                                            \
                 out[x] = is_added ? out[x] + values[x] : values[x];                            \
         }                                                                                      \
     }                                                                                          \
     static void VARIANT(NAME)(const void *p, ptrdiff_t pitch, const uint8_t *levels,           \
-                              double less, int is_square, int is_added, double *out)           \
+                              double less, Sides sides, int is_square, int is_added,           \
+                              double *out)                                                     \
     {                                                                                          \
         if (is_square && is_added)                                                             \
-            VARIANT(NAME##_values)(p, pitch, levels, less, 1, 1, out);                         \
+            VARIANT(NAME##_values)(p, pitch, levels, less, sides, 1, 1, out);                  \
         else if (is_square)                                                                    \
-            VARIANT(NAME##_values)(p, pitch, levels, less, 1, 0, out);                         \
+            VARIANT(NAME##_values)(p, pitch, levels, less, sides, 1, 0, out);                  \
         else                                                                                   \
-            VARIANT(NAME##_values)(p, pitch, levels, less, 0, 0, out);                         \
+            VARIANT(NAME##_values)(p, pitch, levels, less, sides, 0, 0, out);                  \
     }
 PLAIN(plain_bytes, uint8_t)
 PLAIN(plain_words, uint16_t)
@@ -90,51 +92,99 @@ PLAIN(plain_floats, float)
 PLAIN(plain_doubles, double)
 #undef PLAIN
 
+/* Products of a group of the plane with one of the kernel, put or added to a sum; and the largest
+ * power of the plane's frequencies, of the first sum. */
+static INLINE VARIANT(V_double) VARIANT(add_group)(const double *own, const double *kernel,
+                                                   ptrdiff_t cells, int has_begun, int is_first,
+                                                   VARIANT(V_double) peaks, double *sum)
+{
+    typedef VARIANT(V_double) V;
+    for (ptrdiff_t j = 0; j < cells; j++)
+        for (ptrdiff_t at = CELL_VALUES * j; at < CELL_VALUES * j + 256; at += LANES / 2) {
+            const V re = *(const V *)(own + at), im = *(const V *)(own + at + 256);
+            const V kre = *(const V *)(kernel + at), kim = *(const V *)(kernel + at + 256);
+            V products = re * kre + im * kim, crossed = im * kre - re * kim;
+            if (has_begun)
+                products += *(V *)(sum + at), crossed += *(V *)(sum + at + 256);
+            *(V *)(sum + at) = products, *(V *)(sum + at + 256) = crossed;
+            if (is_first)
+                peaks = VARIANT(larger_double)(peaks, re * re + im * im);
+        }
+    return peaks;
+}
+
+static INLINE double VARIANT(largest_lane)(VARIANT(V_double) values)
+{
+    double largest = values[0];
+    for (int lane = 1; lane < LANES / 2; lane++)
+        largest = largest > values[lane] ? largest : values[lane];
+    return largest;
+}
+
 /* Transforms the plane in `work` and adds its products with planes of the kernel to sums. */
 static void VARIANT(add)(VARIANT(Weigher) *g, double squares, ptrdiff_t part,
                          const ptrdiff_t *planes, const ptrdiff_t *outputs, int count)
 {
     const Weighted *w = g->weighted;
-    const ptrdiff_t group = GROUP_VALUES;
-    VARIANT(V_double) peaks = {0};
-    for (int k = 0; k < 16; k++) {
-        double *own = g->work + k * group;
-        VARIANT(forward_double)(own, 16, NULL);
+    const Sides sides = w->task.sides;
+    const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
+    const ptrdiff_t tile = tile_values(sides), spectrum = spectrum_values(sides);
+    const int is_folded = sides.folds > 1;
+    VARIANT(V_double) peaks = {0}, powers = {0}, kernel_peaks = {0};
+    /* Of folded tiles the products of k1 are made beside those of -k1. */
+    for (ptrdiff_t k = 0; k < (is_folded ? my / 2 + 1 : my); k++) {
+        const ptrdiff_t mate = (my - k) % my;
+        VARIANT(forward_double)(g->work + k * group, mx, NULL);
+        if (is_folded && mate != k)
+            VARIANT(forward_double)(g->work + mate * group, mx, NULL);
         for (int i = 0; i < count; i++) {
-            double *sum = g->totals + outputs[i] * TILE_VALUES + k * group;
+            double *sum = g->totals + outputs[i] * tile;
             const double *kernel =
-                w->spectra + (part * w->plane_count + planes[i]) * TILE_VALUES + k * group;
+                w->spectra + (part * w->plane_count + planes[i]) * spectrum + k * group;
             const int has_begun = g->has_begun[outputs[i]];
-            for (int j = 0; j < 16; j++)
-                for (int at = CELL_VALUES * j; at < CELL_VALUES * j + 256; at += LANES / 2) {
-                    typedef VARIANT(V_double) V;
-                    const V re = *(V *)(own + at), im = *(V *)(own + at + 256);
-                    const V kre = *(const V *)(kernel + at), kim = *(const V *)(kernel + at + 256);
-                    V products = re * kre + im * kim, crossed = im * kre - re * kim;
-                    if (has_begun)
-                        products += *(V *)(sum + at), crossed += *(V *)(sum + at + 256);
-                    *(V *)(sum + at) = products, *(V *)(sum + at + 256) = crossed;
-                    if (i == 0)
-                        peaks = VARIANT(larger_double)(peaks, re * re + im * im);
-                }
+            if (is_folded)
+                VARIANT(multiply_folded_double)(g->work, kernel, kernel + spectrum / 2, sum, sides,
+                                                k, !has_begun, 0, &powers, &peaks, &kernel_peaks);
+            else
+                peaks = VARIANT(add_group)(g->work + k * group, kernel, mx, has_begun, i == 0, peaks,
+                                           sum + k * group);
         }
     }
-    double peak = 0;
-    for (int lane = 0; lane < LANES / 2; lane++)
-        peak = peak > peaks[lane] ? peak : peaks[lane];
+    const double side = sqrt((double)(sides.y / sides.folds * sides.x));
     for (int i = 0; i < count; i++) {
         const ptrdiff_t at = part * w->plane_count + planes[i];
-        g->rounding[outputs[i]] += sqrt(squares) * g->norms[at] / SIDE;
-        g->peaked[outputs[i]] += sqrt(peak) * g->peaks[at];
+        g->rounding[outputs[i]] += sqrt(squares) * g->norms[at] / side;
+        g->peaked[outputs[i]] += sqrt(VARIANT(largest_lane)(peaks)) * g->peaks[at];
         g->has_begun[outputs[i]] = 1;
     }
 }
 
-/* The first stage of two planes of doubles, [SIDE][SIDE] one after the other. */
+/* A plane of one of the tiles, of which there is one where it is folded. */
+static double *VARIANT(plain_of)(const VARIANT(Weigher) *g, int tile)
+{
+    const Sides sides = g->weighted->task.sides;
+    return g->plain + tile * sides.y * sides.x;
+}
+
+/* The first stage of the planes of two tiles, or of the even and odd rows of one. */
 static double VARIANT(down_plain)(VARIANT(Weigher) *g, const double less[2])
 {
-    return VARIANT(down_doubles_double)(g->plain, g->plain + SIDE * SIDE, SIDE, less, 1, 0,
-                                        SQUARE, g->work);
+    const Sides sides = g->weighted->task.sides;
+    const double *other = sides.folds > 1 ? g->plain + sides.x : VARIANT(plain_of)(g, 1);
+    return VARIANT(down_doubles_double)(g->plain, other, sides.folds * sides.x, less, 1, 0, sides,
+                                        g->work);
+}
+
+/* The values v (p - less)^power of a plane of a tile. */
+static void VARIANT(make_plain)(VARIANT(Weigher) *g, const uint8_t *pixels, const uint8_t *levels,
+                                double less, int is_square, int is_added, double *out)
+{
+    const Task *t = &g->weighted->task;
+    (t->type == BYTES    ? VARIANT(plain_bytes)
+     : t->type == WORDS  ? VARIANT(plain_words)
+     : t->type == FLOATS ? VARIANT(plain_floats)
+                         : VARIANT(plain_doubles))(pixels, g->band.layout->pitch, levels, less,
+                                                   t->sides, is_square, is_added, out);
 }
 
 /* Adds what v a^2 gives, of one channel or the sum over all. `first` is the first one's number. */
@@ -146,19 +196,16 @@ static void VARIANT(add_squares)(VARIANT(Weigher) *g, const uint8_t *const pixel
     const Task *t = &w->task;
     const Layout *l = g->band.layout;
     const ptrdiff_t plane = l->lines * l->pitch * correlation_item(t);
+    const Sides sides = t->sides;
     double centres[2] = {0};
-    for (int i = 0; i < 2; i++) {
-        double *out = g->plain + i * SIDE * SIDE, sum = 0;
+    for (int i = 0; i < (sides.folds > 1 ? 1 : 2); i++) {
+        double *out = VARIANT(plain_of)(g, i), sum = 0;
         for (ptrdiff_t c = first; c < first + count; c++)
-            (t->type == BYTES    ? VARIANT(plain_bytes)
-             : t->type == WORDS  ? VARIANT(plain_words)
-             : t->type == FLOATS ? VARIANT(plain_floats)
-                                 : VARIANT(plain_doubles))(pixels[i] + c * plane, l->pitch,
-                                                           levels[i], less[c][i], 1, c > first, out);
-        for (ptrdiff_t y = 0; y < SIDE; y += 8)
-            for (ptrdiff_t x = 0; x < SIDE; x++)
-                sum += out[y * SIDE + x];
-        centres[i] = sum / (SIDE / 8 * SIDE);
+            VARIANT(make_plain)(g, pixels[i] + c * plane, levels[i], less[c][i], 1, c > first, out);
+        for (ptrdiff_t y = 0; y < sides.y; y += 8)
+            for (ptrdiff_t x = 0; x < sides.x; x++)
+                sum += out[y * sides.x + x];
+        centres[i] = sum / (double)(sides.y / 8 * sides.x);
         if (t->type <= WORDS)
             centres[i] = floor(centres[i] + 0.5);
         /* The parts of a kernel see the same constant in all pixels: that of the first part. */
@@ -166,6 +213,8 @@ static void VARIANT(add_squares)(VARIANT(Weigher) *g, const uint8_t *const pixel
             g->centre_of[i][first] = centres[i];
         centres[i] = g->centre_of[i][first];
     }
+    if (sides.folds > 1)
+        centres[1] = centres[0];
     const double squares = VARIANT(down_plain)(g, centres);
     const ptrdiff_t kernel = t->channels + (w->weight_planes > 1 ? first : 0);
     const ptrdiff_t output = t->metric == SSD ? 0 : g->outputs.energy;
@@ -188,9 +237,9 @@ static void VARIANT(add_levels)(VARIANT(Weigher) *g, const uint8_t *const levels
         planes[count] = c, outputs[count] = o->own_sums + c;
     planes[count] = w->plane_count - 1;
     outputs[count++] = t->metric == SSD ? 0 : o->own;
-    const double squares = VARIANT(down_bytes_double)(levels[0], levels[1], g->band.layout->pitch,
-                                                      less, 1, 0, SQUARE,
-                                                      g->work);
+    const double squares =
+        VARIANT(down_bytes_double)(levels[0], levels[1], t->sides.folds * g->band.layout->pitch,
+                                   less, 1, 0, t->sides, g->work);
     VARIANT(add)(g, squares, part, planes, outputs, count);
 }
 
@@ -206,20 +255,16 @@ static void VARIANT(add_pixels)(VARIANT(Weigher) *g, const uint8_t *const pixels
     const ptrdiff_t at = c * l->lines * l->pitch * correlation_item(t);
     double squares;
     if (levels[0]) {
-        for (int i = 0; i < 2; i++)
-            (t->type == BYTES    ? VARIANT(plain_bytes)
-             : t->type == WORDS  ? VARIANT(plain_words)
-             : t->type == FLOATS ? VARIANT(plain_floats)
-                                 : VARIANT(plain_doubles))(pixels[i] + at, l->pitch, levels[i],
-                                                           less[c][i], 0, 0,
-                                                           g->plain + i * SIDE * SIDE);
+        for (int i = 0; i < (t->sides.folds > 1 ? 1 : 2); i++)
+            VARIANT(make_plain)(g, pixels[i] + at, levels[i], less[c][i], 0, 0,
+                                VARIANT(plain_of)(g, i));
         squares = VARIANT(down_plain)(g, none);
     } else
         squares = (t->type == BYTES    ? VARIANT(down_bytes_double)
                    : t->type == WORDS  ? VARIANT(down_words_double)
                    : t->type == FLOATS ? VARIANT(down_floats_double)
                                        : VARIANT(down_doubles_double))(
-            pixels[0] + at, pixels[1] + at, l->pitch, less[c], 1, 0, SQUARE,
+            pixels[0] + at, pixels[1] + at, t->sides.folds * l->pitch, less[c], 1, 0, t->sides,
             g->work);
     const ptrdiff_t planes[2] = {c, t->channels + (w->weight_planes > 1 ? c : 0)};
     const ptrdiff_t outputs[2] = {0, g->outputs.sums + c};
@@ -247,15 +292,39 @@ static void VARIANT(state)(VARIANT(Weigher) *g, int tile, const double *off)
         g->sums[tile][energy].added += g->centre_of[tile][j] * g->weights[j];
 }
 
-/* The sums of two tiles, or of one if `other` is NULL. */
+/* The way back of a sum, which returns what stands for the rounding of the products. */
+static double VARIANT(bring_back)(VARIANT(Weigher) *g, double *total, const Place *places, int count)
+{
+    const Task *t = &g->weighted->task;
+    const ptrdiff_t my = first_of_y(t->sides), mx = t->sides.x / 16, group = group_values(mx);
+    double power = 0;
+    for (ptrdiff_t k = 0; k < my; k++) {
+        VARIANT(V_double) powers = {0};
+        for (ptrdiff_t cell = 0; cell < mx; cell++)
+            for (ptrdiff_t at = 0; at < 512; at += LANES / 2) {
+                const VARIANT(V_double) value =
+                    *(VARIANT(V_double) *)(total + k * group + cell * CELL_VALUES + at);
+                powers += value * value;
+            }
+        for (int lane = 0; lane < LANES / 2; lane++)
+            power += powers[lane];
+        VARIANT(backward_double)(total + k * group, mx, NULL);
+    }
+    const double largest =
+        VARIANT(up_double)(total, t->sides, places, count, t->sides.folds * g->pitch, t->stride_y,
+                           t->stride_x);
+    return sqrt(power) + largest / 2;
+}
+
+/* The sums of two tiles, or of one if `other` is NULL, as of folded ones. */
 static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
                            const VARIANT(Region) *other)
 {
     const Weighted *w = g->weighted;
     const Task *t = &w->task;
     const Layout *l = g->band.layout;
-    const ptrdiff_t item = correlation_item(t), group = GROUP_VALUES;
-    const ptrdiff_t each = l->tall * g->pitch;
+    const ptrdiff_t item = correlation_item(t), each = l->tall * g->pitch;
+    const int is_folded = t->sides.folds > 1;
     const VARIANT(Region) *both[2] = {one, other ? other : one};
     double less[MOST_WEIGHTED_CHANNELS][2], off[MOST_OUTPUTS];
     for (ptrdiff_t c = 0; c < t->channels; c++)
@@ -271,8 +340,9 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
         for (int i = 0; i < 2; i++) {
             const ptrdiff_t y = both[i]->top * t->stride_y + part / t->parts_x * t->part_height;
             const ptrdiff_t x = both[i]->left * t->stride_x + part % t->parts_x * t->part_width;
-            pixels[i] = g->band.planes + (y * l->pitch + x) * item;
-            levels[i] = w->levels ? g->levels + y * l->pitch + x : NULL;
+            const ptrdiff_t at = (y + (is_folded ? i : 0)) * l->pitch + x;
+            pixels[i] = g->band.planes + at * item;
+            levels[i] = w->levels ? g->levels + at : NULL;
         }
         for (ptrdiff_t c = 0; c < t->channels; c++)
             VARIANT(add_pixels)(g, pixels, levels, less, part, c);
@@ -284,32 +354,24 @@ static void VARIANT(weigh)(VARIANT(Weigher) *g, const VARIANT(Region) *one,
         if (w->levels)
             VARIANT(add_levels)(g, levels, part);
     }
+    const int is_square = t->sides.y == SIDE && t->sides.x == SIDE && !is_folded;
+    const double unit = 0x1p-53 * (is_square ? ROUNDING_UNITS : MORE_ROUNDING_UNITS);
     for (ptrdiff_t i = 0; i < g->outputs.count; i++) {
-        double *total = g->totals + i * TILE_VALUES, power = 0;
-        for (int k = 0; k < 16; k++) {
-            VARIANT(V_double) powers = {0};
-            for (ptrdiff_t cell = 0; cell < 16; cell++)
-                for (ptrdiff_t at = 0; at < 512; at += LANES / 2) {
-                    const VARIANT(V_double) value =
-                        *(VARIANT(V_double) *)(total + k * group + cell * CELL_VALUES + at);
-                    powers += value * value;
-                }
-            for (int lane = 0; lane < LANES / 2; lane++)
-                power += powers[lane];
-            VARIANT(backward_double)((total + k * group), 16, NULL);
-        }
         Place places[2];
-        for (int tile = 0; tile < 2; tile++)
-            places[tile] = (Place){g->found + (tile * g->outputs.count + i) * each, 1,
-                                   both[tile]->rows, both[tile]->cols};
-        const double largest =
-            VARIANT(up_double)(total, SQUARE, places, other ? 2 : 1, g->pitch,
-                               t->stride_y, t->stride_x);
-        off[i] = DOUBLE_UNIT * (gathered(t) * g->rounding[i] + sqrt(power) +
-                                (g->peaked[i] + largest) / 2);
+        for (int tile = 0; tile < 2; tile++) {
+            double *found = g->found + i * each;
+            places[tile] =
+                is_folded ? (Place){found + tile * g->pitch, 1, (one->rows + 1 - tile) / 2, one->cols}
+                          : (Place){found + tile * g->outputs.count * each, 1, both[tile]->rows,
+                                    both[tile]->cols};
+        }
+        const double back = VARIANT(bring_back)(g, g->totals + i * tile_values(t->sides), places,
+                                                is_folded || other ? 2 : 1);
+        off[i] = unit * (gathered(t) * g->rounding[i] + back + g->peaked[i] / 2);
     }
     VARIANT(state)(g, 0, off);
-    VARIANT(state)(g, 1, off);
+    if (!is_folded)
+        VARIANT(state)(g, 1, off);
 }
 
 /* A row of pixels as doubles. */
@@ -372,7 +434,7 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
             if (pass && w->levels && of[0][0] > 0 && t->metric == ZNCC)
                 own_mean = shown_taps / of[0][0];
             for (ptrdiff_t line = 0; line < t->height; line++) {
-                double a[SIDE * MOST_PARTS], often[SIDE * MOST_PARTS], shown[SIDE * MOST_PARTS];
+                double a[MOST_WIDTH], often[MOST_WIDTH], shown[MOST_WIDTH];
                 const ptrdiff_t at = (y + line) * l->pitch + x, first = line * t->width;
                 VARIANT(row_of)(t, g->band.planes + (c * l->lines * l->pitch + at) * item, t->width, a);
                 const double *n = weights + first, *u = taps + first;
@@ -677,6 +739,28 @@ static void VARIANT(score_tile)(VARIANT(Weigher) *g, const VARIANT(Region) *r, i
         }
 }
 
+/* The largest frequency of a plane of the kernel; of a folded one what multiply_folded makes of it. */
+static double VARIANT(peak_of)(Sides sides, const double *spectrum)
+{
+    typedef VARIANT(V_double) V;
+    const ptrdiff_t mx = sides.x / 16, group = group_values(mx), half = spectrum_values(sides) / 2;
+    const int is_folded = sides.folds > 1;
+    V peaks = {0};
+    for (ptrdiff_t k = 0; k < (is_folded ? first_of_y(sides) / 2 + 1 : first_of_y(sides)); k++)
+        for (ptrdiff_t j = 0; j < mx; j++)
+            for (int i = 0; i < 256; i += LANES / 2) {
+                const double *both = spectrum + k * group + j * CELL_VALUES + i;
+                const V re = *(const V *)both, im = *(const V *)(both + 256);
+                V power = re * re + im * im;
+                if (is_folded) {
+                    const V odd = *(const V *)(both + half), crossed = *(const V *)(both + half + 256);
+                    power += odd * odd + crossed * crossed;
+                }
+                peaks = VARIANT(larger_double)(peaks, power);
+            }
+    return sqrt((is_folded ? FOLDED_POWER : 1) * VARIANT(largest_lane)(peaks));
+}
+
 /* Norms and largest frequencies of the kernel's planes. */
 static void VARIANT(measure_kernel)(VARIANT(Weigher) *g)
 {
@@ -690,19 +774,7 @@ static void VARIANT(measure_kernel)(VARIANT(Weigher) *g)
             for (ptrdiff_t x = 0; x < part.width; x++)
                 squares += part.taps[y * t.width + x] * part.taps[y * t.width + x];
         g->norms[i] = sqrt(squares);
-        VARIANT(V_double) peaks = {0};
-        for (ptrdiff_t j = 0; j < 256; j++)
-            for (int at = 0; at < 256; at += LANES / 2) {
-                const double *both = w->spectra + i * TILE_VALUES + j / 16 * GROUP_VALUES +
-                                     j % 16 * CELL_VALUES + at;
-                const VARIANT(V_double) re = *(const VARIANT(V_double) *)both;
-                const VARIANT(V_double) im = *(const VARIANT(V_double) *)(both + 256);
-                peaks = VARIANT(larger_double)(peaks, re * re + im * im);
-            }
-        double peak = 0;
-        for (int lane = 0; lane < LANES / 2; lane++)
-            peak = peak > peaks[lane] ? peak : peaks[lane];
-        g->peaks[i] = sqrt(peak);
+        g->peaks[i] = VARIANT(peak_of)(t.sides, w->spectra + i * spectrum_values(t.sides));
     }
     const double range = t.type == BYTES ? 255 : 65535;
     for (ptrdiff_t j = 0; j < w->weight_planes; j++) {
@@ -735,10 +807,13 @@ static int VARIANT(weighted)(Weighted *w)
     b->planes = correlation_take(&arena, (size_t)(t->channels * l.lines * l.pitch * item));
     b->above = correlation_take(&arena, (size_t)l.pitch * sizeof *b->above);
     g.is_uniform = correlation_take(&arena, (size_t)(l.bands * l.tall * t->cols));
-    g.work = correlation_take(&arena, TILE_VALUES * sizeof(double));
-    g.totals = correlation_take(&arena, (size_t)g.outputs.count * TILE_VALUES * sizeof(double));
-    g.plain = correlation_take(&arena, 2 * SIDE * SIDE * sizeof(double));
-    g.found = correlation_take(&arena, (size_t)(2 * g.outputs.count * l.tall * g.pitch) * sizeof(double));
+    const size_t tile = (size_t)tile_values(t->sides) * sizeof(double);
+    g.work = correlation_take(&arena, tile);
+    g.totals = correlation_take(&arena, (size_t)g.outputs.count * tile);
+    g.plain = correlation_take(&arena, correlation_plain_bytes(t->sides));
+    const ptrdiff_t tiles = t->sides.folds > 1 ? 1 : 2;
+    g.found = correlation_take(
+        &arena, (size_t)(tiles * g.outputs.count * l.tall * g.pitch) * sizeof(double));
     g.norms = correlation_take(&arena, (size_t)planes * sizeof(double));
     g.peaks = correlation_take(&arena, (size_t)planes * sizeof(double));
     if (w->levels)
@@ -778,15 +853,18 @@ static int VARIANT(weighted)(Weighted *w)
                 b->region_count++;
             }
         qsort(order, (size_t)b->region_count, sizeof *order, VARIANT(by_energy));
-        for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= 2) {
-            VARIANT(weigh)(&g, order[i], i > 0 ? order[i - 1] : NULL);
+        const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
+        for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once) {
+            const VARIANT(Region) *other = at_once > 1 && i > 0 ? order[i - 1] : NULL;
+            VARIANT(weigh)(&g, order[i], other);
             VARIANT(score_tile)(&g, order[i], 0);
-            if (i > 0)
-                VARIANT(score_tile)(&g, order[i - 1], 1);
+            if (other)
+                VARIANT(score_tile)(&g, other, 1);
         }
     }
     correlation_close(&arena);
     return 0;
 }
 #undef WIDE
+#undef MOST_WIDTH
 #undef TO_SINGLE_ROUNDING

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from functools import cache
+
 import numpy as np
 import pytest
 import skimage.data
@@ -127,25 +131,121 @@ def test_photographs_of_several_tiles(metric, dtype):
     check(found(wide, kernel, weights, metric), truth, error=LARGEST[dtype])
 
 
+def test_single_blocks_of_searches_by_bounds_have_transforms_of_one_shape(rng):
+    image, weights = values(rng, "uint8", 700, 900, 1), np.ones((40, 40), np.uint8)
+    cuts = {
+        metric: [
+            fused_weighted.cut_of(
+                problem_of(picture, image[:40, :40], weights, metric, (1, 1), map_wanted=wanted)
+            )
+            for picture in (image, image[:103, :103])
+            for wanted in (False, True)
+        ]
+        for metric in ("ssd", "zncc")
+    }
+    of_ssd = [(cut.sides, cut.folds) for cut in cuts["ssd"]]
+    assert of_ssd[0] == of_ssd[2] == ((256, 256), 1)
+    assert ((256, 256), 1) not in (of_ssd[1], of_ssd[3])
+    assert [cut.sides for cut in cuts["zncc"][::2]] == [cut.sides for cut in cuts["zncc"][1::2]]
+
+
+def cut_like(monkeypatch, parts, sides, folds=1):
+    """Have kernels cut into these parts, for transforms of tiles of these sides."""
+    cut = kernel_parts.Cut(parts, sides, folds, 1, 1.0, 0.0)
+    monkeypatch.setattr(fused_weighted, "cut_of", lambda _problem: cut)
+
+
+@cache
+def photograph_and_truths(dtype, metric):
+    """A picture, its kernel and weights, and the scores: of the mask, and of what is visible."""
+    image, kernel, weights = picture(dtype, metric)
+    levels = np.full(image.shape[:2], 3, np.uint8)
+    levels[30:200:3, 40:300] = 1
+    levels[150:250, 330:] = 0
+    score = metrics.exact(
+        image, kernel, metric, SPAN[dtype], weights, metrics.Visibility(levels, 3)
+    )
+    rows, cols = (image.shape[i] - kernel.shape[i] + 1 for i in (0, 1))
+    shown = {(y, x): score(y, x) for y in range(0, rows, 23) for x in range(0, cols, 19)}
+    return image, kernel, weights, levels, plain_map(image, kernel, metric, weights), shown
+
+
+@thinned(
+    2,
+    folds=[1, 2],
+    sides=[*itertools.pairwise(_correlation.SIDES), (512, 128)],
+    metric=CORRELATED,
+    dtype=DTYPES,
+)
+@pytest.mark.usefixtures("variant")
+def test_transforms_of_all_sides(metric, dtype, sides, folds, monkeypatch):
+    cut_like(monkeypatch, (1, 1), (folds * sides[0], sides[1]), folds)
+    image, kernel, weights, levels, truth, of_shown = photograph_and_truths(dtype, metric)
+    check(found(image, kernel, weights, metric), truth, error=LARGEST[dtype])
+    step = 3 if folds == 1 else 1
+    strided = found(image, kernel, weights, metric, (step, 2))
+    check(strided, truth[::step, ::2], error=LARGEST[dtype])
+    bounds = shown(image, kernel, weights, levels, metric, (1, 1), 0.2)
+    # Sums of 16 bits times levels are larger than float64 holds exactly.
+    assert bounds.error <= 1.1 * (ROUNDED if dtype == "uint8" else 1e-5)
+    for (y, x), score in of_shown.items():
+        assert bounds.hidden[y, x] or abs(bounds.map[y, x] - score) <= bounds.error
+
+
 @thinned(
     metric=CORRELATED,
     dtype=DTYPES,
     kind=["mask", "channels"],
-    sizes=[((190, 70), (2, 1)), ((60, 250), (1, 2))],
+    sizes=[
+        ((190, 70), (2, 1), (256, 256), 1),
+        ((60, 250), (1, 2), (256, 256), 1),
+        ((131, 75), (3, 2), (256, 128), 2),
+    ],
 )
 def test_kernels_in_parts(metric, dtype, kind, sizes, variant, rng, monkeypatch):
-    size, parts = sizes
+    size, parts, of_tile, folds = sizes
     monkeypatch.setattr(fused_weighted, "_MOST_TRANSFORMS", 1.0)
-    monkeypatch.setattr(kernel_parts, "cut", lambda *_: (parts, 0.0))
-    monkeypatch.setattr(fused_weighted, "cut", lambda *_: (parts, 0.0))
+    cut_like(monkeypatch, parts, of_tile, folds)
     image = values(rng, dtype, size[0] + 9, size[1] + 20, 2)
     kernel = image[3 : 3 + size[0], 11 : 11 + size[1]].copy()
     weights = weights_of(rng, kind, *size, 2)
     truth = plain_map(image, kernel, metric, weights)
     check(found(image, kernel, weights, metric), truth, error=LARGEST[dtype])
     if variant == VARIANTS[0]:
-        strided = found(image, kernel, weights, metric, (3, 2))
-        check(strided, truth[::3, ::2], error=LARGEST[dtype])
+        step = 3 if folds == 1 else 1
+        strided = found(image, kernel, weights, metric, (step, 2))
+        check(strided, truth[::step, ::2], error=LARGEST[dtype])
+
+
+@pytest.mark.parametrize("kernel", [(32, 32), (64, 64), (128, 128), (9, 200), (256, 256)])
+@pytest.mark.parametrize("windows", [(1, 1), (193, 193), (385, 257), (897, 1900)])
+@pytest.mark.parametrize("work", [(2, 2, 1), (4, 7, 5), (6, 14, 9)])
+def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows, work):
+    forward, products, backward = work
+
+    def time_of(down, across, folds, parts):
+        area = down * across / folds / 256**2
+        cached, power = kernel_parts._CACHED_DOUBLE, kernel_parts._UNCACHED_DOUBLE
+        in_parts = parts * (forward + kernel_parts._PRODUCT * products) + backward
+        other = kernel_parts._OTHER_WIDTH if across != 256 else 1
+        return other * area * max(area, cached) ** power * in_parts
+
+    chosen = kernel_parts.best_double_cut(kernel, kernel_parts.DoubleWork(*work), windows)
+    least = math.inf
+    for folds, rows, across in itertools.product((1, 2), *[_correlation.SIDES] * 2):
+        down = folds * rows
+        for parts in itertools.product(range(1, 5), repeat=2):
+            size = [-(-length // count) for length, count in zip(kernel, parts, strict=True)]
+            if size[0] >= down or size[1] >= across:
+                continue
+            if any((n - 1) * s >= k for n, s, k in zip(parts, size, kernel, strict=True)):
+                continue
+            of_tile = down + 1 - size[0], across + 1 - size[1]
+            tiles = math.prod(-(-n // of) for n, of in zip(windows, of_tile, strict=True))
+            pairs = tiles if folds > 1 else -(-tiles // 2)
+            least = min(least, pairs * time_of(down, across, folds, math.prod(parts)))
+    time = time_of(*chosen.sides, chosen.folds, math.prod(chosen.parts))
+    assert chosen.pairs * time == pytest.approx(least)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -208,11 +308,13 @@ def test_floats_of_little_contrast_on_a_large_value(offset, rng):
     bright=st.sampled_from([1.0, 1e4, 1e7, 1e10]),
     metric=st.sampled_from(["ncc", "zncc"]),
     size=st.sampled_from([(8, 8), (64, 64), (2, 5), (128, 128), (30, 100), (16, 16)]),
+    sides=st.sampled_from([(256, 256), (192, 256), (320, 160), (160, 512)]),
+    folds=st.sampled_from([1, 2]),
     variant=st.sampled_from(VARIANTS),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_rounding_stays_within_half_of_what_is_stated(
-    seed, kind, faint, bright, metric, size, variant
+    seed, kind, faint, bright, metric, size, sides, folds, variant
 ):
     """A faint picture below a bright one, whose roundings a wide limit does not hide."""
     rng = np.random.default_rng(seed)
@@ -225,6 +327,7 @@ def test_rounding_stays_within_half_of_what_is_stated(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(extensions.VARIANT_SETTING, variant)
+        cut_like(patch, (1, 1), (folds * sides[0], sides[1]), folds)
         bounds = found(image, kernel, weights, metric, tolerance=1e6)
     off = np.abs(bounds.map - plain_map(image, kernel, metric, weights)) - ROUNDED
     assert (off <= cell_errors(bounds) / 1.5).all()
@@ -468,6 +571,7 @@ def arguments(**changed):
         "hidden": np.zeros((16, 16), np.bool_), "metric": "zncc", "own": 1.0, "total": 1.0,
         "limit": 1.0, "least": 0.0, "stride_y": 1, "stride_x": 1, "block": 64,
         "weight_planes": 1, "parts_y": 1, "parts_x": 1, "variant": VARIANTS[-1],
+        "sides": (256, 256), "folds": 1,
     }  # fmt: skip
     given["spectra"][:] = 0
     return given | changed
@@ -530,6 +634,18 @@ def test_arguments_that_fit_are_taken():
         {"parts_y": 4},  # of five rows
         {"parts_x": 2},  # with spectra of one part
         {"variant": "altivec"},
+        {"sides": (255, 256)},
+        {"sides": (256, 2048)},
+        {"sides": (512, 256)},  # with spectra of others
+        {"folds": 0},
+        {"folds": 2},  # with spectra of one that is not folded
+        {
+            "folds": 2,
+            "stride_y": 2,
+            "map": np.zeros((8, 16), np.float32),
+            "hidden": np.zeros((8, 16), np.bool_),
+            "spectra": kernel_parts.aligned(4 * _correlation.values((256, 256), 2)[1], np.float64),
+        },
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(changed):
@@ -542,7 +658,8 @@ def test_arguments_that_do_not_fit_are_refused(changed):
     [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
      {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
      {"kernel_shape": (5, 5, 17)}, {"format": "q"}, {"weight_planes": 3}, {"parts_y": 0},
-     {"metric": "sad"}],
+     {"metric": "sad"}, {"sides": (250, 256)}, {"folds": 3},
+     {"kernel_shape": (200, 5, 1), "weight_planes": 1, "sides": (128, 128)}],
 )  # fmt: skip
 def test_sizes_that_scratch_refuses(changed):
     given = {

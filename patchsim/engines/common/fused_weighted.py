@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common import kernel_parts
-from patchsim.engines.common.kernel_parts import aligned, cut, windows_of_transform
+from patchsim.engines.common.kernel_parts import (
+    Cut,
+    DoubleWork,
+    aligned,
+    best_double_cut,
+    square_cut,
+    windows_of_transform,
+)
 from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
@@ -27,12 +34,12 @@ _FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # Transforms for a window, over those of a kernel in one part; with more, longer transforms are
 # faster (`fft.weighted`), beside which `zncc` of floats takes more. Measured with round kernels of
-# 128 to 600 on an AMD EPYC.
-_MOST_TRANSFORMS, _MOST_OF_FLOATS = 1e-4, 2e-4
+# 128 to 640 in 1920x1080 on an AMD EPYC.
+_MOST_TRANSFORMS, _MOST_OF_FLOATS = 1.3e-4, 2e-4
 
-# Seconds, by variant: of a transform of two tiles, there or back, in float64; of a product of two
-# transforms, added up; of a pixel of a channel, copied and surveyed; of a term of a window's score.
-# Linux, one core of an AMD EPYC (Zen 4), gcc 12.
+# Seconds, by variant: of a transform of two tiles of 256x256, there or back, in float64; of a
+# product of two transforms, added up; of a pixel of a channel, copied and surveyed; of a term of a
+# window's score. Linux, one core of an AMD EPYC (Zen 4), gcc 12.
 COSTS = {
     "avx512": (2.3e-4, 9e-5, 1.5e-9, 1.8e-9),
     "avx2": (3.2e-4, 1e-4, 1.5e-9, 2.2e-9),
@@ -42,6 +49,7 @@ COSTS["avxvnni"] = COSTS["avx2"]
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 COSTS["dotprod"] = COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 
+_LARGE = 1 << 16, 1 << 16  # windows
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
 _WIDEST = 4096  # windows of a tile, whole blocks
@@ -70,9 +78,8 @@ def refusal(problem: Problem) -> str | None:
         return f"it takes {extension.MOST_WEIGHTED_CHANNELS} channels"
     is_slow = problem.metric == "zncc" and problem.dtype not in INTEGER_RANGE
     # Parts of the image that are all visible have to be taken, too.
-    if _cut(problem._replace(opaque_level=None))[1] > (
-        _MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS
-    ):
+    large = _cut_for(problem._replace(opaque_level=None), _LARGE).transforms
+    if large > (_MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS):
         return "its transforms are too short for the kernel"
     return None
 
@@ -101,10 +108,25 @@ def _products(problem: Problem) -> int:
     return count if problem.opaque_level is None else count + weighing + sums + 1
 
 
-def _cut(problem: Problem) -> tuple[tuple[int, int], float]:
+def cut_of(problem: Problem) -> Cut:
+    """Return how a kernel is cut, and the sides of transforms; equal ones for maps of one shape."""
+    rows, cols = problem.map_shape
+    # Each thread has a part of the map's rows.
+    return _cut_for(problem, (-(-rows // problem.threads), cols))
+
+
+def _cut_for(problem: Problem, windows: tuple[int, int]) -> Cut:
     height, width, _ = problem.kernel
+    extension = kernel_parts.extension()
+    assert extension is not None, "takes says so"
+    is_small = max(height, width) <= extension.SIDE // 2
+    # Searches by bounds, which are those of `ssd` without a map, leave it single blocks, and count
+    # on how long transforms of one shape take for these.
+    if is_small and problem.metric == "ssd" and not problem.map_wanted:
+        return square_cut((height, width), windows, problem.stride)
     forward, backward = _transforms(problem)
-    return cut((height, width, forward), backward)
+    work = DoubleWork(forward, _products(problem), backward)
+    return best_double_cut((height, width), work, windows, problem.stride)
 
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
@@ -117,9 +139,9 @@ def prepare(kernel: Kernel, problem: Problem) -> SharedScorer:
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
     planes, of_kernel = _planes(kernel, problem)
-    has_levels, parts = problem.opaque_level is not None, _cut(problem)[0]
-    cuts = {"parts_y": parts[0], "parts_x": parts[1], "variant": kernel_parts.variant()}
-    spectra = aligned(math.prod(parts) * len(planes) * extension.TILE_VALUES, np.float64)
+    has_levels, cut = problem.opaque_level is not None, cut_of(problem)
+    cuts = {**cut.arguments, "variant": kernel_parts.variant()}
+    spectra = aligned(len(planes) * cut.kernel_values, np.float64)
     extension.spectrum(taps=planes, out=spectra, terms=1, **cuts)
     arguments: dict[str, Any] = {
         "spectra": spectra,
@@ -192,17 +214,21 @@ def seconds(problem: Problem) -> float:
     """Estimate the seconds of the work."""
     transform, product, pixel, term = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
-    parts, channels = _cut(problem)[0], problem.kernel[2]
-    tall, wide = windows_of_transform(problem.kernel[:2], parts, problem.stride)
-    bands = -(-rows // tall)
-    pairs = -(-bands * -(-cols // wide) // 2)
+    cut, channels = cut_of(problem), problem.kernel[2]
+    bands = -(-rows // _windows_of_transform(problem)[0])
+    pairs = cut.pairs * problem.threads * cut.transform
     forward, backward = _transforms(problem)
-    transforms = math.prod(parts) * forward + backward
-    products = math.prod(parts) * _products(problem)
+    transforms = math.prod(cut.parts) * forward + backward
+    products = math.prod(cut.parts) * _products(problem)
     pixels = channels * problem.image[1] * (rows * problem.stride[0] + bands * problem.kernel[0])
     terms = rows * cols * (backward + (0 if problem.metric == "ssd" else 1))
     work = pairs * (transforms * transform + products * product) + pixels * pixel + terms * term
     return work / problem.threads
+
+
+def _windows_of_transform(problem: Problem) -> tuple[int, int]:
+    cut = cut_of(problem)
+    return windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
@@ -214,7 +240,7 @@ def best_tile(problem: Problem) -> tuple[int, int]:
     block = blocks.BLOCK
     tall = -(-share // block) * block
     # Whole transforms, in as many blocks as they fill.
-    height = windows_of_transform(problem.kernel[:2], _cut(problem)[0], problem.stride)[0]
+    height = _windows_of_transform(problem)[0]
     filled = -(-share // height) * height // block * block
     return min(rows, filled if filled >= share else tall), wide
 
@@ -223,7 +249,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     """Return the bytes of scoring a tile, beside its pixels and `Bounds.estimate_bytes`."""
     extension = kernel_parts.extension()
     assert extension is not None, "takes says so"
-    parts, has_levels = _cut(problem)[0], problem.opaque_level is not None
+    has_levels = problem.opaque_level is not None
     scratch: int = extension.weighted_scratch(
         format=_FORMATS[problem.dtype],
         windows=(rows, cols),
@@ -233,8 +259,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
         stride=problem.stride,
         block=blocks.BLOCK,
         weight_planes=_weight_planes(problem),
-        parts_y=parts[0],
-        parts_x=parts[1],
+        **cut_of(problem).arguments,
     )
     kernel = 0 if problem.kernel_count > 1 else kernel_bytes(problem)
     score_bytes = (5 if has_levels else 4) * rows * cols
@@ -243,9 +268,6 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
 
 def kernel_bytes(problem: Problem) -> int:
     """Return the bytes of a prepared kernel: its transforms and its planes, as float64."""
-    extension = kernel_parts.extension()
-    assert extension is not None, "takes says so"
     height, width, channels = problem.kernel
     planes = channels + _weight_planes(problem) + (problem.opaque_level is not None)
-    values: int = extension.TILE_VALUES
-    return 8 * planes * (math.prod(_cut(problem)[0]) * values + height * width)
+    return 8 * planes * (cut_of(problem).kernel_values + height * width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -90,6 +91,18 @@ class Cut(NamedTuple):
         return 4 * self.kernel_values * planes
 
 
+class DoubleWork(NamedTuple):
+    """The transforms of a pair of tiles in double precision, there and back, and their products."""
+
+    forward: int
+    products: int
+    backward: int
+
+    def transforms(self, parts: int) -> float:
+        """Return the transforms of a kernel in so many parts, and what is as long as these."""
+        return parts * (self.forward + _PRODUCT * self.products) + self.backward
+
+
 class _Axis(NamedTuple):
     """An axis of transforms: the parts of the kernel, the side, and the windows of each tile."""
 
@@ -97,6 +110,10 @@ class _Axis(NamedTuple):
     side: int
     windows: int
     tiles: int
+
+
+# Folds, the axes y and x, and the transforms of a map.
+_Division = tuple[int, _Axis, _Axis, int]
 
 
 @lru_cache(maxsize=256)
@@ -122,31 +139,71 @@ def best_cut(
         The spectra of many planes pass through the cache: count transforms that fill it as longer.
     """
     planes, usual, cuts = kernel[2], _side(), []
-    axes = list(zip(kernel[:2], windows, stride, strict=True))
-    for folds in (1,) if stride[0] > 1 else (1, 2):
-        lines = _axes(*axes[0], folds)
-        for down, across in itertools.product(lines, _axes(*axes[1])):
-            pairs = -(-down.tiles * across.tiles // (2 // folds))
-            transform, count = _time_of(down.side * across.side, folds), down.parts * across.parts
-            sides = down.side, across.side
-            if is_near:
-                transform *= _FAR if _is_far(sides, folds) else 1.0
-            else:
-                transform *= _beyond_cache(math.prod(sides), folds, planes)
-                others = (down.side != usual * folds) + (across.side != usual)
-                transform *= _OTHER_SIDE**others
-            again = time_made_again(sides, folds, planes, share_made_again)
-            made = transform * (count * planes + BACK) * again
-            made += 0.0 if is_near else _OF_PAIR * planes
-            spectrum = _values(sides, folds)[1] if is_near else 0
-            is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
-            # The kernel's own transforms take about as long as a pair's.
-            prepared = transform * count * planes if is_large else 0.0
-            cuts.append((pairs * made + prepared, folds, down, across, pairs, transform))
+    for folds, down, across, pairs in _cuts(kernel[:2], windows, stride):
+        transform, count = _time_of(down.side * across.side, folds), down.parts * across.parts
+        sides = down.side, across.side
+        if is_near:
+            transform *= _FAR if _is_far(sides, folds) else 1.0
+        else:
+            transform *= _beyond_cache(math.prod(sides), folds, planes)
+            transform *= _OTHER_SIDE ** ((down.side != usual * folds) + (across.side != usual))
+        again = time_made_again(sides, folds, planes, share_made_again)
+        made = transform * (count * planes + BACK) * again
+        made += 0.0 if is_near else _OF_PAIR * planes
+        spectrum = _values(sides, folds)[1] if is_near else 0
+        is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
+        # The kernel's own transforms take about as long as a pair's.
+        prepared = transform * count * planes if is_large else 0.0
+        cuts.append((pairs * made + prepared, folds, down, across, pairs, transform))
     _, folds, down, across, pairs, transform = min(cuts)
+    in_cache = transform if is_near else _time_of(down.side * across.side, folds)
+    in_large = in_cache * (down.parts * across.parts * planes + 1) / (planes + 1)
+    return _cut_of(kernel, (folds, down, across, pairs), transform, in_large)
+
+
+@lru_cache(maxsize=256)
+def best_double_cut(
+    kernel: tuple[int, int],
+    work: DoubleWork,
+    windows: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+) -> Cut:
+    """As `best_cut`, for transforms in double precision, of which a pair of tiles takes `work`."""
+    cuts = []
+    for folds, down, across, pairs in _cuts(kernel, windows, stride):
+        area = down.side * across.side / folds / _side() ** 2
+        transform = area * max(area, _CACHED_DOUBLE) ** _UNCACHED_DOUBLE
+        transform *= _OTHER_WIDTH if across.side != _side() else 1.0
+        made = transform * work.transforms(down.parts * across.parts)
+        cuts.append((pairs * made, folds, down, across, pairs, transform))
+    _, folds, down, across, pairs, transform = min(cuts)
+    in_large = down.parts * across.parts * work.forward + work.backward
+    in_large *= transform / (work.forward + work.backward)
+    return _cut_of(kernel, (folds, down, across, pairs), transform, in_large)
+
+
+def square_cut(kernel: tuple[int, int], windows: tuple[int, int], stride: tuple[int, int]) -> Cut:
+    """Return the cut of a kernel in one part for transforms of `SIDE`, in which it fits."""
+    of_tile = windows_of_transform(kernel, (1, 1), stride)
+    tiles = math.prod(-(-all_ // one) for all_, one in zip(windows, of_tile, strict=True))
+    axis = _Axis(1, _side(), 1, 1)
+    return _cut_of(kernel, (1, axis, axis, -(-tiles // 2)), 1.0, 1.0)
+
+
+def _cuts(
+    kernel: tuple[int, int], windows: tuple[int, int], stride: tuple[int, int]
+) -> Iterator[_Division]:
+    """Yield the cuts that may be the best."""
+    axes = list(zip(kernel, windows, stride, strict=True))
+    for folds in (1,) if stride[0] > 1 else (1, 2):
+        for down, across in itertools.product(_axes(*axes[0], folds), _axes(*axes[1])):
+            yield folds, down, across, -(-down.tiles * across.tiles // (2 // folds))
+
+
+def _cut_of(kernel: tuple[int, ...], division: _Division, transform: float, in_large: float) -> Cut:
+    """Return a cut; `in_large` is the time of a pair of a large map, over that of all planes."""
+    folds, down, across, pairs = division
     parts, sides = (down.parts, across.parts), (down.side, across.side)
-    in_cache = transform if is_near else _time_of(math.prod(sides), folds)
-    in_large = in_cache * (math.prod(parts) * planes + 1) / (planes + 1)
     size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
     of_tile = math.prod(max(0, side + 1 - cut) for side, cut in zip(sides, size, strict=True))
     # A kernel that is too large for any cut has no windows in a tile.
@@ -178,6 +235,13 @@ _CACHED_AREA, _UNCACHED, _UNCACHED_FOLDED = 4, 0.07, 0.02
 # How much longer transforms of many planes take that fill a cache of 2 MiB, or whose sides leave
 # too few registers; measured with kernels of 64 and 128 on an Intel Xeon.
 _FAR, _NEAR_VALUES, _NEAR_SIDES = 1.5, 1 << 18, (512, 768)
+# The time of a product of two transforms in double precision, over that of a transform.
+_PRODUCT = 0.4
+# That of such a transform grows with this power of its values more than with their number, from
+# half of 256x256 on, because sums and spectra of many planes pass through the cache. Linux, an AMD
+# EPYC (Zen 4) with 1 MiB for each core; kernels of 16 to 64 with masks, 1920x1080, grey and RGB,
+# sides of 128 to 1024. Beside that, tiles of another width than 256 took so much longer.
+_CACHED_DOUBLE, _UNCACHED_DOUBLE, _OTHER_WIDTH = 0.5, 0.4, 1.12
 # Larger transforms of a kernel do not stay prepared, which counts where few pairs share them.
 MOST_PREPARED, _FEW_PAIRS = 1 << 24, 2
 
@@ -227,8 +291,7 @@ def _side() -> int:
     """Return the side of the transforms in whose time others are told."""
     built = extension()
     assert built is not None, "it was built"
-    side: int = built.SIDE
-    return side
+    return int(built.SIDE)
 
 
 @cache
@@ -268,37 +331,6 @@ def _axes(length: int, count: int, stride: int, folds: int = 1) -> list[_Axis]:
     return best
 
 
-@lru_cache(maxsize=256)
-def cut(kernel: tuple[int, int, int], backward: int = 1) -> tuple[tuple[int, int], float]:
-    """Return into how many parts (down, across) a kernel is best cut, and its transforms.
-
-    Parameters
-    ----------
-    kernel : (height, width, planes)
-        The planes of the image that are transformed for each part.
-    backward : int
-        The transforms back, of a tile.
-
-    Returns
-    -------
-    parts : (down, across)
-    transforms : float
-        For a window, over those of a kernel in one part.
-    """
-    built = extension()
-    assert built is not None, "it was built"
-    side: int = built.SIDE
-    best = (math.inf, (built.MOST_PARTS, built.MOST_PARTS))
-    for parts in itertools.product(range(1, built.MOST_PARTS + 1), repeat=2):
-        size = [-(-length // count) for length, count in zip(kernel, parts, strict=False)]
-        is_cut = all((n - 1) * s < k for n, s, k in zip(parts, size, kernel, strict=False))
-        if max(size) < side and is_cut:
-            windows = math.prod(side + 1 - length for length in size)
-            transforms = (math.prod(parts) * kernel[2] + backward) / (kernel[2] + backward)
-            best = min(best, (transforms / windows, parts))
-    return best[1], best[0]
-
-
 def windows_of_transform(
     size: tuple[int, int],
     parts: tuple[int, int],
@@ -306,10 +338,8 @@ def windows_of_transform(
     sides: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
     """Return the windows (rows, cols) that a transform gives, of a kernel in so many parts."""
-    built = extension()
-    assert built is not None, "it was built"
     height, width = (-(-length // count) for length, count in zip(size, parts, strict=True))
-    down, across = sides or (built.SIDE, built.SIDE)
+    down, across = sides or (_side(), _side())
     return (down - height) // stride[0] + 1, (across - width) // stride[1] + 1
 
 
