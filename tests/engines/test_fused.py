@@ -15,6 +15,7 @@ from helpers import ENVIRONMENT
 from helpers.bounds import cell_errors, check
 from helpers.correlation import VARIANTS
 from helpers.correlation import extension as _correlation
+from helpers.cuts import all_cuts
 from helpers.grids import thinned
 from helpers.photographs import photograph
 from helpers.pictures import KINDS, patterns
@@ -351,19 +352,9 @@ def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
 
     chosen = kernel_parts.best_cut((*kernel, 1), windows)
     least = math.inf
-    for folds, rows, across in itertools.product((1, 2), *[_correlation.SIDES] * 2):
-        down = folds * rows
-        for parts in itertools.product(range(1, 5), repeat=2):
-            size = [-(-length // count) for length, count in zip(kernel, parts, strict=True)]
-            if size[0] >= down or size[1] >= across:
-                continue
-            if any((n - 1) * s >= k for n, s, k in zip(parts, size, kernel, strict=True)):
-                continue
-            of_tile = down + 1 - size[0], across + 1 - size[1]
-            tiles = math.prod(-(-n // of) for n, of in zip(windows, of_tile, strict=True))
-            pairs = tiles if folds > 1 else -(-tiles // 2)
-            time = time_of(down, across, folds) * (math.prod(parts) + 0.3)
-            least = min(least, pairs * (time + kernel_parts._OF_PAIR))
+    for folds, down, across, parts, pairs in all_cuts(kernel, windows):
+        time = time_of(down, across, folds) * (parts + 0.3)
+        least = min(least, pairs * (time + kernel_parts._OF_PAIR))
     time = time_of(*chosen.sides, chosen.folds) * (math.prod(chosen.parts) + 0.3)
     assert chosen.pairs * (time + kernel_parts._OF_PAIR) == pytest.approx(least)
 

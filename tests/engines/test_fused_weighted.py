@@ -12,6 +12,7 @@ import skimage.data
 from helpers.bounds import cell_errors, check
 from helpers.correlation import VARIANTS
 from helpers.correlation import extension as _correlation
+from helpers.cuts import all_cuts
 from helpers.grids import thinned
 from helpers.pictures import KINDS, patterns
 from helpers.problems import CORRELATED, SPAN, problem, problem_of, values
@@ -232,18 +233,8 @@ def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows, wor
 
     chosen = kernel_parts.best_double_cut(kernel, kernel_parts.DoubleWork(*work), windows)
     least = math.inf
-    for folds, rows, across in itertools.product((1, 2), *[_correlation.SIDES] * 2):
-        down = folds * rows
-        for parts in itertools.product(range(1, 5), repeat=2):
-            size = [-(-length // count) for length, count in zip(kernel, parts, strict=True)]
-            if size[0] >= down or size[1] >= across:
-                continue
-            if any((n - 1) * s >= k for n, s, k in zip(parts, size, kernel, strict=True)):
-                continue
-            of_tile = down + 1 - size[0], across + 1 - size[1]
-            tiles = math.prod(-(-n // of) for n, of in zip(windows, of_tile, strict=True))
-            pairs = tiles if folds > 1 else -(-tiles // 2)
-            least = min(least, pairs * time_of(down, across, folds, math.prod(parts)))
+    for folds, down, across, parts, pairs in all_cuts(kernel, windows):
+        least = min(least, pairs * time_of(down, across, folds, parts))
     time = time_of(*chosen.sides, chosen.folds, math.prod(chosen.parts))
     assert chosen.pairs * time == pytest.approx(least)
 
