@@ -336,12 +336,6 @@ IN_C = [
         for side in (8, 32)
     ),
     Search("simd", "zncc", "uint8", 96, extent=(500, 1200)),
-    *(
-        Search("simd", "sad", dtype, side, channels=channels, extent=(200, 4000))
-        for dtype in DTYPES
-        for side in (8, 32)
-        for channels in (1, 3)
-    ),
 ]
 
 
@@ -362,8 +356,6 @@ def refusal(search):
     if search.engine == "unfold":
         return None
     asked = search.problem
-    if search.metric == "sad" and search.engine == "simd":
-        return None if extensions.extension("_sad") else "it was not built"
     if search.mask or search.opaque:
         return fused_weighted.refusal(asked)
     return fused.refusal(asked, is_direct=search.engine == "simd")
