@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines.common import fused, fused_costs, sharing, visibility
+from patchsim.engines.common.fused_costs import FORMATS
 from patchsim.engines.contract import Bounds, Scorer, Seen
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
@@ -26,7 +27,6 @@ HAS_MAP = True
 IS_EXACT = True
 SHARES = False
 
-_TYPES = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # Seconds in one thread for what `work` counts, by variant and `kind`; Linux, 2 cores of an AMD EPYC
 # (Zen 4), gcc 12 -O3: python benchmarks/simd_costs.py
@@ -95,8 +95,8 @@ def refuse(problem: Problem) -> str | None:
         return f"its sums over {problem.dtype} are rounded"
     if problem.device != "cpu":
         return "it runs on the cpu"
-    if problem.dtype not in _TYPES:
-        return f"it takes {', '.join(_TYPES)}, not {problem.dtype}"
+    if problem.dtype not in FORMATS:
+        return f"it takes {', '.join(FORMATS)}, not {problem.dtype}"
     if _extension() is None:
         return extensions.refusal("_sad")
     return None
@@ -155,7 +155,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     extension = _extension()
     assert extension is not None, "refuse says so"
     tile = tiles.extent((rows, cols), problem.kernel[:2], problem.stride)
-    form = _TYPES[problem.dtype]
+    form = FORMATS[problem.dtype]
     shaded = problem.max_weight if problem.max_weight > 1 else 0
     scratch: int = extension.scratch(
         format=form,

@@ -24,6 +24,7 @@ from scipy import ndimage
 from patchsim import match
 from patchsim.engines import Bounds, loading
 from patchsim.engines.common import fused, fused_weighted, kernel_parts
+from patchsim.engines.common.fused_costs import FORMATS
 from patchsim.engines.fft import weighted
 from patchsim.engines.problem import Reading
 from patchsim.events import Observer
@@ -119,7 +120,7 @@ def scratch_of_sums(plan):
     """What C allocates for the sums of a tile."""
     height, width, channels = plan.problem.kernel
     return extensions.extension("_sad").scratch(
-        format={"uint8": "B", "uint16": "H", "float32": "f"}[plan.problem.dtype],
+        format=FORMATS[plan.problem.dtype],
         image_shape=(*tiles.extent(plan.tile, (height, width), plan.problem.stride), channels),
         kernel_shape=plan.problem.kernel,
         stride=plan.problem.stride,

@@ -11,6 +11,7 @@ from patchsim.engines.contract import Bounds
 from patchsim.engines.problem import Problem
 from patchsim.geometry import blocks
 
+# The types of pixels that the extensions take, and their names there.
 FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # No score of `ssd` from transforms in float32 is off by so much.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.engines.common import kernel_parts
+from patchsim.engines.common.fused_costs import FORMATS
 from patchsim.engines.common.kernel_parts import (
     Cut,
     DoubleWork,
@@ -30,7 +31,6 @@ from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
 
 _METRICS = ("ssd", "ncc", "zncc")
-_FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 
 # Transforms for a window, over those of a kernel in one part; with more, longer transforms are
 # faster (`fft.weighted`), beside which `zncc` of floats takes more. Measured with round kernels of
@@ -69,8 +69,8 @@ def refusal(problem: Problem) -> str | None:
         return "it runs on the cpu"
     if problem.metric not in _METRICS:
         return f"it takes {', '.join(_METRICS)}, not {problem.metric}"
-    if problem.dtype not in _FORMATS:
-        return f"it takes {', '.join(_FORMATS)}, not {problem.dtype}"
+    if problem.dtype not in FORMATS:
+        return f"it takes {', '.join(FORMATS)}, not {problem.dtype}"
     if problem.exact:
         return "its scores are rounded to float32"
     channels = problem.kernel[2]
@@ -251,7 +251,7 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     assert extension is not None, "takes says so"
     has_levels = problem.opaque_level is not None
     scratch: int = extension.weighted_scratch(
-        format=_FORMATS[problem.dtype],
+        format=FORMATS[problem.dtype],
         windows=(rows, cols),
         kernel_shape=problem.kernel,
         has_levels=has_levels,
