@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import kernel_parts, lowrank
+from patchsim.engines.common import kernel_limit, kernel_parts, lowrank
 from patchsim.engines.common.fused_costs import (
     FORMATS,
     at_once,
@@ -46,7 +46,6 @@ _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "floats": 1e-3, "sad": 1e
 # Direct sums and sad take these alone.
 _NARROW_TYPES = "uint8", "uint16", "float32"
 
-_LARGE = 1 << 16, 1 << 16  # windows
 _MOST_CHANNELS_OF_SAD = 16
 
 
@@ -79,7 +78,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     if is_direct:
         return _refusal_of_direct_sums(problem)
     kind = problem.dtype if problem.dtype in INTEGER_RANGE else "floats"
-    if _transforms_of_window(problem) > _MOST_TRANSFORMS[kind]:
+    if _is_too_large(problem, _MOST_TRANSFORMS[kind]):
         return "its transforms are too short for the kernel"
     return None
 
@@ -93,15 +92,15 @@ def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
         return "its sad takes images all visible"
     if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:
         return f"its sad takes {_MOST_CHANNELS_OF_SAD} channels"
-    if _transforms_of_window(problem) > _MOST_TRANSFORMS["sad"]:
+    if _is_too_large(problem, _MOST_TRANSFORMS["sad"]):
         return "its transforms are too short for the kernel"
     return None
 
 
-def _transforms_of_window(problem: Problem) -> float:
-    """Return the transforms for a window of a large map, as `_MOST_TRANSFORMS` counts them."""
-    is_near = problem.metric == "sad"
-    return kernel_parts.best_cut(planes_of(problem), _LARGE, is_near=is_near).transforms
+def _is_too_large(problem: Problem, most: float) -> bool:
+    planes, is_near = planes_of(problem), problem.metric == "sad"
+    cut_for = partial(kernel_parts.best_cut, planes, is_near=is_near)
+    return kernel_limit.is_too_large(planes, (1, 1), most, cut_for)
 
 
 def _refusal_of_direct_sums(problem: Problem) -> str | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import kernel_parts
+from patchsim.engines.common import kernel_limit, kernel_parts
 from patchsim.engines.common.fused_costs import FORMATS
 from patchsim.engines.common.kernel_parts import (
     Cut,
@@ -49,7 +50,6 @@ COSTS["avxvnni"] = COSTS["avx2"]
 # Not measured, because no such machine was at hand; their vectors are as wide as those of SSE2.
 COSTS["dotprod"] = COSTS["neon"] = COSTS["portable"] = COSTS["sse2"]
 
-_LARGE = 1 << 16, 1 << 16  # windows
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1
 _WIDEST = 4096  # windows of a tile, whole blocks
@@ -78,8 +78,9 @@ def refusal(problem: Problem) -> str | None:
         return f"it takes {extension.MOST_WEIGHTED_CHANNELS} channels"
     is_slow = problem.metric == "zncc" and problem.dtype not in INTEGER_RANGE
     # Parts of the image that are all visible have to be taken, too.
-    large = _cut_for(problem._replace(opaque_level=None), _LARGE).transforms
-    if large > (_MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS):
+    cut_for = partial(_cut_for, problem._replace(opaque_level=None))
+    most = _MOST_OF_FLOATS if is_slow else _MOST_TRANSFORMS
+    if kernel_limit.is_too_large(problem.kernel, problem.stride, most, cut_for):
         return "its transforms are too short for the kernel"
     return None
 
