@@ -15,6 +15,8 @@ TYPE_CHECKING = False  # loading `typing` would delay the answers to signals
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_ASKED = "_PATCHSIM_COMPLETE"  # of the environment: the shell that asks for completions
+
 
 def main() -> NoReturn:
     """Run the command within a process of the caller's, whose streams and signals stay as they are.
@@ -51,7 +53,7 @@ def _run(*, owns_process: bool = False) -> int:
         from patchsim.cli import imports
 
         with imports.quickly():
-            from patchsim.cli import completion, console, streams
+            from patchsim.cli import console, streams
             from patchsim.cli.app import app
     except Exception as error:  # whatever a package raises that does not load
         return _told(error)
@@ -61,7 +63,11 @@ def _run(*, owns_process: bool = False) -> int:
         decoder_lines.turn_on()
         interruption.raise_from_now_on()
     with streams.guarded_streams():
-        return completion.answer(app) if completion.is_asked() else console.run(app)
+        if not os.environ.get(_ASKED):
+            return console.run(app)
+        from patchsim.cli import completion  # where a shell asks
+
+        return completion.answer(app)
 
 
 def _told(error: Exception) -> int:
@@ -75,7 +81,7 @@ def _told(error: Exception) -> int:
 
         traceback.print_exception(error)
     # A shell that asks for completions shows stderr in its prompt.
-    if message is not None and sys.stderr is not None and "_PATCHSIM_COMPLETE" not in os.environ:
+    if message is not None and sys.stderr is not None and _ASKED not in os.environ:
         for line in message.splitlines():
             print(f"patchsim: {line}", file=sys.stderr, flush=True)
     return FAULT

@@ -1,6 +1,6 @@
 """The Typer app: its commands, and the options before a command."""
 
-from __future__ import annotations
+# Annotations are values here: as text, Typer would compile the options before a command four times.
 
 import shlex
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import completion_scripts, environment, typed, usage
+from patchsim.cli import environment, typed, usage
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
@@ -127,17 +127,23 @@ def _version(asked: bool) -> None:
 
 def _install(shell: str | None) -> None:
     if shell is not None:
+        from patchsim.cli import completion_scripts  # as below, where a person installs it
+
         completion_scripts.install(shell)
         raise typer.Exit()
 
 
 def _show(shell: str | None) -> None:
     if shell is not None:
+        from patchsim.cli import completion_scripts
+
         completion_scripts.show(shell)
         raise typer.Exit()
 
 
 def _shells(incomplete: str) -> list[str]:
+    from patchsim.cli import completion_scripts
+
     return [shell for shell in completion_scripts.SHELLS if shell.startswith(incomplete)]
 
 

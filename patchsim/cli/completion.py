@@ -55,11 +55,6 @@ class Files(IntEnum):
     PICTURES = 4
 
 
-def is_asked() -> bool:
-    """Return whether a shell asks for completions."""
-    return bool(os.environ.get(VARIABLE))
-
-
 def answer(app: typer.Typer) -> int:
     """Print the answers to a shell's question, and return the exit code.
 

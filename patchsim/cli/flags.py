@@ -4,13 +4,14 @@ The modules `*_flags` beside it have the flags with their help. Typer gets every
 that messages about values are patchsim's own and repeat them.
 """
 
-# Annotations are values here: as text, each of the flags would be compiled once more.
+# Annotations are values here, and in all tables: as text, each of the flags would be compiled once
+# more.
 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -41,17 +42,16 @@ def takes(
     Parameters
     ----------
     table : dataclass
-        A flag a field: its name, its Typer annotation and its default.
+        A flag a field: its name, its Typer annotation, which is no text, and its default.
     without : sequence of str
         Fields that the command has no flag for; they keep their defaults.
     """
-    hints = get_type_hints(table, include_extras=True)
     parameters = [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
+            annotation=field.type,
         )
         for field in fields(table)  # type: ignore[arg-type] # a dataclass
         if field.name not in without
@@ -64,7 +64,6 @@ def takes(
         command.__doc__ = function.__doc__
         # Typer asks for it, which typeshed does not say of functions.
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = hints
         return command
 
     return decorate
@@ -81,8 +80,19 @@ Kernel = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class MatchFlags:
+class Flags:
+    """A table of flags; those that are not given have their defaults, which the class has.
+
+    What `dataclass` makes to set the fields takes longer to compile, of so many, than to read the
+    words of a command.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        self.__dict__.update(given)
+
+
+@dataclass(frozen=True, kw_only=True, init=False, eq=False, repr=False)
+class MatchFlags(Flags):
     """The flags of `patchsim match` as they were typed, in the order of its help."""
 
     image: Image

@@ -1,13 +1,12 @@
 """The flags of `patchsim loss` with their help."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from patchsim import choices
+from patchsim.cli.flags import Flags
 from patchsim.cli.printing_flags import CsvSafe
 from patchsim.cli.running_flags import Debug
 from patchsim.cli.words import device, one_of
@@ -100,8 +99,8 @@ Memory = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class LossFlags:
+@dataclass(frozen=True, kw_only=True, init=False, eq=False, repr=False)
+class LossFlags(Flags):
     """The flags of `patchsim loss` as they were typed, in the order of its help."""
 
     features: Features = None

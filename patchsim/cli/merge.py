@@ -1,7 +1,5 @@
 """`patchsim merge`: the files of all parts of a search become the matches of `patchsim match`."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +15,7 @@ from patchsim.cli import (
     watcher,
 )
 from patchsim.cli import match as match_command
-from patchsim.cli.flags import MatchFlags, takes
+from patchsim.cli.flags import Flags, MatchFlags, takes
 from patchsim.errors import FOUND, NOT_FOUND, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -28,8 +26,8 @@ Parts = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MergeFlags:
+@dataclass(frozen=True, kw_only=True, init=False, eq=False, repr=False)
+class MergeFlags(Flags):
     """The flags of `patchsim merge` as they were typed; others are those of the parts."""
 
     parts: Parts
@@ -108,7 +106,7 @@ def command(flags: MergeFlags) -> int:
     return FOUND if report else NOT_FOUND
 
 
-def _match_flags(merged: Merged, flags: MergeFlags) -> MatchFlags:
+def _match_flags(merged: "Merged", flags: MergeFlags) -> MatchFlags:
     """Return the flags of the search: those of the parts, and those that are given here."""
     given = {
         field.name: getattr(flags, field.name)

@@ -1,7 +1,5 @@
 """The flags of `patchsim scan`: those of `patchsim match`, and its own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -98,7 +96,7 @@ Strict = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, init=False, eq=False, repr=False)
 class ScanFlags(MatchFlags):
     """The flags of `patchsim scan` as they were typed."""
 

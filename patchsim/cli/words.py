@@ -1,6 +1,6 @@
 """Options that take words, which help lists and Tab completes."""
 
-from __future__ import annotations
+# Annotations are values here: Typer asks for those of each function that completes words.
 
 from collections.abc import Callable, Sequence
 from typing import Any
