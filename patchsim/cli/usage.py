@@ -28,7 +28,7 @@ _OTHER_NAMES = {
 }
 _SHOWN = 3  # words of a long command that a message repeats
 _LONG = 5  # characters of an option that a misspelt one may mean
-_SURPLUS = re.compile(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", re.DOTALL)
+_SURPLUS = r"unexpected extra arguments?(?:\(s\))? \((.*)\)"
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def _explained(error: Any, command: Any, context: Any) -> InputError | None:
     if kind == "MissingParameter":
         missing = getattr(getattr(error, "param", None), "metavar", "a word")
         return InputError(f"{missing} is missing; give {_form(command, context)}\n{where}")
-    surplus = _SURPLUS.search(text)
+    surplus = re.search(_SURPLUS, text, re.DOTALL)
     if surplus:
         return InputError(
             f"{context.command_path} takes no further words, but {printable(surplus[1])!r} follows;"

@@ -77,7 +77,7 @@ class Bounds(NamedTuple):
         return rows * cols * (score_bytes + error_bytes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Seen:
     """Visibility of a tile whose pixels are not all equally visible.
 

@@ -15,8 +15,8 @@ from patchsim.errors import InputError
 from patchsim.machine.quiet import without_warnings
 
 _NUMBER = "(?:0|[1-9][0-9]{0,3})"
-_NAME = re.compile(rf"cpu|(?:cuda|mps|xpu)(?::{_NUMBER})?")
-_NUMBERED = re.compile(rf"(cuda|mps|xpu):{_NUMBER}(?:,\1:{_NUMBER})*")
+_NAME = rf"cpu|(?:cuda|mps|xpu)(?::{_NUMBER})?"
+_NUMBERED = rf"(cuda|mps|xpu):{_NUMBER}(?:,\1:{_NUMBER})*"
 
 # The number of threads inside `one_torch_thread`, and torch's number of threads before the first
 # one entered.
@@ -54,11 +54,11 @@ def check_name(name: str, *, several: bool = False) -> str:
         If the name is not a device's; the message says how one is written.
     """
     plain = re.sub(r"\s*,\s*", ",", str(name).strip().lower())
-    if plain == "auto" or _NAME.fullmatch(plain):
+    if plain == "auto" or re.fullmatch(_NAME, plain):
         return plain
     if (
         several
-        and _NUMBERED.fullmatch(plain)
+        and re.fullmatch(_NUMBERED, plain)
         and len(set(plain.split(","))) == plain.count(",") + 1
     ):
         return plain

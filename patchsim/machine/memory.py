@@ -13,7 +13,7 @@ from patchsim.errors import InputError
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY_UNITS = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 _DIGITS = 5  # binary digits of the default limit
-_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
+_SIZE = r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?)?b?\s*"
 
 
 def parse_size(size: int | str) -> int:
@@ -25,7 +25,7 @@ def parse_size(size: int | str) -> int:
         If the text is not a size, or the size is less than one byte or not finite.
     """
     text = str(size)
-    size_match = _SIZE.fullmatch(text)
+    size_match = re.fullmatch(_SIZE, text, re.IGNORECASE)
     if not size_match:
         raise InputError(f"memory {text!r} is not a size; write it like 512MB or 1.5GiB")
     unit = (size_match[2] or "").lower()

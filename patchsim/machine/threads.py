@@ -89,7 +89,7 @@ def results_held(parallel: int) -> int:
     return 2 * parallel if parallel > 1 else 1
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Pending(Generic[_Item, _Result]):
     item: _Item
     future: Future[_Result]

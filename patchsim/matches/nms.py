@@ -11,10 +11,13 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.score_map import ScoreMap
+
+if TYPE_CHECKING:
+    from patchsim.ranking.block_maxima import BlockMaxima
 
 Accepts = Callable[[int, int, int], bool]
 
@@ -132,7 +135,11 @@ class BestFirst:
         """
         count = len(self._windows)
         score_maps = [one for one in self._windows if isinstance(one, ScoreMap) and one.can_list]
-        maxima = [one for one in self._windows if isinstance(one, BlockMaxima) and one.can_sweep]
+        maxima: list[BlockMaxima] = []
+        if not score_maps:
+            from patchsim.ranking.block_maxima import BlockMaxima  # few searches make them
+
+            maxima = [w for w in self._windows if isinstance(w, BlockMaxima) and w.can_sweep]
         if count not in (len(score_maps), len(maxima)):
             return
         for index in range(count):

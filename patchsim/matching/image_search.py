@@ -17,13 +17,12 @@ from patchsim.options import AUTO, Options
 from patchsim.output import targets
 from patchsim.output.contract import Finished
 from patchsim.output.notebook import ImageDisplay
-from patchsim.output.reduced_image import View, view_of
 from patchsim.output.report import Report
 from patchsim.output.streamed_maps import StreamedMaps
 from patchsim.output.targets import Asked, Outputs
 from patchsim.pictures import windowed
+from patchsim.pictures.opening import Opening
 from patchsim.pictures.reader import Picture
-from patchsim.pictures.reduced import Opening
 from patchsim.scene import advice, empty_area, flatness, uncounted
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from patchsim.matches.pose_selection import PoseSelection
     from patchsim.matches.selection import Selection
     from patchsim.matching.repeated import Kind, Repeated
+    from patchsim.output.reduced_image import View
     from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
     from patchsim.search.bands import BandSource
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _SHARE_OF_DRAWING = 4  # the part of the memory in which a reduced image is drawn on
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ImageSearch:
     """One search for the kernels of a matcher in one image.
 
@@ -267,6 +267,8 @@ class ImageSearch:
         """Return the image as pictures show it, if they do and it is not in memory."""
         if windowed.of(scene.drawn[0]) is None or not outputs.is_image_needed:
             return None
+        from patchsim.output.reduced_image import view_of  # where an image is not held
+
         share = self.options.memory // _SHARE_OF_DRAWING
         return view_of(*scene.drawn, share, lambda pixels: outputs.drawing_bytes(0, pixels))
 

@@ -11,7 +11,7 @@ import numpy as np
 from patchsim.errors import InputError, printable, titled
 from patchsim.machine.memory import format_size
 from patchsim.options import Options
-from patchsim.pictures import large, opening, reader, windowed
+from patchsim.pictures import opening, reader, windowed
 from patchsim.pictures.limits import MemoryNeed, TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, transparent_color, uncounted, unusable
@@ -236,6 +236,8 @@ def whole_need(
 
     An image that can be read by windows needs little, which is known when it is opened.
     """
+    from patchsim.pictures import large  # as below, where something does not fit
+
     by_windows = large.is_windowed(image)
     sources = others if by_windows else [image, *others]
     needed = sum(reader.needed_bytes(one, max_pixels) for one in sources if one is not None)
@@ -253,6 +255,8 @@ def _open_image_mask(source: Source, options: Options, memory: int) -> Picture:
     try:
         return open_one(source, "image mask", options, memory)
     except TooLargeError:
+        from patchsim.pictures import large
+
         share = memory // _SHARE_OF_MASK
         opened = large.open_by_windows(source, memory=share, alpha=False, ignore_alpha=True)
         if opened is None:

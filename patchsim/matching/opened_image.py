@@ -13,7 +13,7 @@ from patchsim.errors import InputError
 from patchsim.matching import unsupported
 from patchsim.matching.inputs import Kernels, count_streams, open_one
 from patchsim.options import Options
-from patchsim.pictures import frames, large, reader, windowed
+from patchsim.pictures import frames, reader, windowed
 from patchsim.pictures.limits import TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.planning.planner import NoRoomError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _NO_PIXELS = np.zeros((0, 0, 1), np.uint8)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Opened:
     """The opened image of one search.
 
@@ -57,6 +57,8 @@ class Opened:
         if isinstance(image, Picture):
             return replace(cls.holding(image), _is_shared=True)
         if options.level:
+            from patchsim.pictures import large  # as below, where an image is not read whole
+
             picture = large.open_level(
                 image,
                 options.level,
@@ -120,6 +122,8 @@ def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLarg
     opened = _opened_by_windows(image, kernels, options)
     if opened is not None:
         return opened
+    from patchsim.pictures import large
+
     hint = large.missing(image)
     if hint is None:
         raise error
@@ -129,6 +133,8 @@ def by_windows(image: Source, kernels: Kernels, options: Options, error: TooLarg
 def _opened_by_windows(image: Source, kernels: Kernels, options: Options) -> Picture | None:
     if isinstance(image, str | os.PathLike) and not reader.is_stdin(image):
         unsupported.check_options(os.fspath(image), options)
+    from patchsim.pictures import large
+
     return large.open_by_windows(
         image,
         memory=options.memory - kernels.nbytes,

@@ -14,7 +14,7 @@ from patchsim.geometry.area import NO_MARGINS, Margins
 from patchsim.types import Pixels, Weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kernel:
     """The picture that is searched for.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from patchsim.errors import InputError, titled
 from patchsim.metrics import window_sums
 from patchsim.metrics.formulas import FLAT, Formula, formula_of, similarity
-from patchsim.metrics.moments import Moments
 from patchsim.metrics.weights import Kernel, Visibility, total_weight
 from patchsim.metrics.window_sums import FITS_INT64, Pair, Places
 from patchsim.types import Pixels, Weights
+
+if TYPE_CHECKING:
+    from patchsim.metrics.moments import Moments
 
 Indices = NDArray[np.int64]  # [n]
 Exact = Callable[[Indices, Indices], NDArray[np.float64]]  # y, x of windows -> their scores
@@ -28,7 +30,7 @@ def has_scores(kernel: Kernel, metric: str) -> bool:
     formula = formula_of(metric)
     if not formula.correlates:
         return True
-    return Moments.from_pixels(kernel.pixels, formula, kernel.weights).spread != 0
+    return _moments(kernel.pixels, formula, kernel.weights).spread != 0
 
 
 def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = False) -> None:
@@ -105,6 +107,12 @@ def exact(
     return ExactKernel(kernel, metric, span, weights).on(pixels, visible)
 
 
+def _moments(pixels: Pixels, formula: Formula, weights: NDArray[Any] | None) -> Moments:
+    from patchsim.metrics.moments import Moments  # for metrics that correlate
+
+    return Moments.from_pixels(pixels, formula, weights)
+
+
 class ExactKernel:
     """The sums of a kernel that exact scores need, for any image of its type.
 
@@ -122,7 +130,7 @@ class ExactKernel:
         self.full_difference = span * span if self.formula.squares else span
         self.moments: Moments | None = None
         if self.formula.correlates:
-            self.moments = Moments.from_pixels(kernel, self.formula, weights)
+            self.moments = _moments(kernel, self.formula, weights)
         self.weight_sum = total_weight(kernel.shape, weights)
         self.itself = Pair.of(kernel, kernel, weights)
         total = self.weight_sum * self.full_difference
@@ -224,7 +232,7 @@ class ExactScore:
             return float(exact.scores(self._pair, place[None])[0])
         moments = None
         if exact.moments is not None:
-            moments = Moments.from_pixels(pixels, exact.formula, weights)
+            moments = _moments(pixels, exact.formula, weights)
         return float(
             scores_of_sums(
                 Pair.of(self._pair.image, pixels, weights),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from patchsim.geometry.area import TRANSPARENT, Region, check_region
 from patchsim.machine import devices
 from patchsim.machine.memory import default_limit, parse_size
 from patchsim.machine.threads import clamp
-from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses
+
+if TYPE_CHECKING:
+    from patchsim.poses.grid import Poses
 
 AUTO = "auto"  # the threshold that is found from the scores themselves
 _STEPS = 255  # of the data range, in which differences are given
@@ -64,8 +66,12 @@ def poses(given: Mapping[str, Any]) -> Poses | None:
     scales, angles, flips, most, kernels = (
         given[name] for name in ("scales", "angles", "flips", "max_poses", "kernel_count")
     )
-    most = DEFAULT_MAX_POSES if most is None else most
-    asked = Poses.from_options(scales, angles, flips, most, kernels)
+    asked = None
+    if not (scales is None and angles is None and flips is None and most is None):
+        from patchsim.poses.grid import DEFAULT_MAX_POSES, Poses  # where poses are asked for
+
+        most = DEFAULT_MAX_POSES if most is None else most
+        asked = Poses.from_options(scales, angles, flips, most, kernels)
     if asked is None and about:
         raise InputError(f"{about[0]} is about poses; give scales, angles or flips with it")
     return asked

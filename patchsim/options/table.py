@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from patchsim import choices, metrics
 from patchsim.checks import positive_integer, true_or_false
@@ -19,7 +19,9 @@ from patchsim.options.keywords import Given, check_keywords
 from patchsim.pictures.frames import check_frame
 from patchsim.pictures.key_color import KeyColor
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
-from patchsim.poses.grid import Poses
+
+if TYPE_CHECKING:
+    from patchsim.poses.grid import Poses
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Row = Mapping[str, Any]
@@ -46,7 +48,7 @@ def _word(name: str, words: Callable[[], tuple[str, ...]], default: str) -> _Row
     return _option(lambda value: choices.check(name, value, words()), default)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, eq=False, repr=False)
 class Options:
     """The checked options of a search.
 
@@ -144,6 +146,10 @@ class Options:
     memory: int = field(metadata=_of_several(checks.memory))
     threads: int = field(metadata=_of_several(checks.threads))
 
+    def __init__(self, **checked: Any) -> None:
+        # That of `dataclass` takes a millisecond to compile, and sets field by field.
+        self.__dict__.update(checked)
+
     @property
     def numeric_threshold(self) -> float | None:
         """The threshold if it is a number."""
@@ -232,10 +238,7 @@ class Options:
                 checked[name] = check(values)
             elif name in given:
                 checked[name] = check(values[name])
-        # The `__init__` of a frozen class sets field by field, which a small search would notice.
-        options = object.__new__(cls)
-        options.__dict__.update(checked)
-        return options
+        return cls(**checked)
 
 
 _ROWS = fields(Options)

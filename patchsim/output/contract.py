@@ -9,16 +9,18 @@ format is asked for, so that a search without pictures imports no drawing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.output.reduced_image import View
 from patchsim.output.report import Report
 from patchsim.output.report_parts import KernelReport
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
+
+if TYPE_CHECKING:
+    from patchsim.output.reduced_image import View
 
 
 class Finished(NamedTuple):
@@ -62,6 +64,8 @@ class Finished(NamedTuple):
     @property
     def view(self) -> View:
         """The image as pictures show it."""
+        from patchsim.output.reduced_image import View  # where the image is drawn
+
         return self.reduced or View(self.pixels, self.span, self.low)
 
     @property

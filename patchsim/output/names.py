@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 # (bidirectional ones): they drive a terminal, or show a name as another.
 _CONTROL = "\x00-\x1f\x7f-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_UNSAFE = re.compile(f"[{_CONTROL}{_DIRECTION}]")
-_UNSAFE_IN_QUOTES = re.compile(f"(?![\t\n\r])[{_CONTROL}{_DIRECTION}]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSAFE = f"[{_CONTROL}{_DIRECTION}]"
+_UNSAFE_IN_QUOTES = f"(?![\t\n\r])[{_CONTROL}{_DIRECTION}]"
+_LONE_SURROGATE = "[\ud800-\udfff]"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 
 
@@ -25,12 +25,14 @@ def on_one_line(text: str) -> str:
 
     Backslashes must have been doubled before, so that the name can be told from its escapes.
     """
-    return _UNSAFE.sub(lambda character: repr(character[0])[1:-1], text)
+    if text.isprintable():  # as most names are
+        return text
+    return re.sub(_UNSAFE, lambda character: repr(character[0])[1:-1], text)
 
 
 def in_quotes(text: str) -> str:
     """Write them so, but leave tabs and ends of lines, which quotes hold together."""
-    return _UNSAFE_IN_QUOTES.sub(lambda character: repr(character[0])[1:-1], text)
+    return re.sub(_UNSAFE_IN_QUOTES, lambda character: repr(character[0])[1:-1], text)
 
 
 def in_unicode(value: Any) -> Any:
@@ -71,7 +73,7 @@ def original(value: Mapping[str, Any], key: str) -> str:
 
 
 def _is_broken(text: str) -> bool:
-    return _LONE_SURROGATE.search(text) is not None
+    return re.search(_LONE_SURROGATE, text) is not None
 
 
 class WithoutFormulas(NamedTuple):

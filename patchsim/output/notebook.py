@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchsim.errors import InputError, printable
-from patchsim.output import columns, thumbnails
-from patchsim.output.reduced_image import placed
+from patchsim.output import columns
 from patchsim.output.report import Report
 from patchsim.output.report_parts import Match, box
-from patchsim.pictures.reduced import Opening, open_reduced
+from patchsim.pictures.opening import Opening
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +51,7 @@ class ShownFrame(NamedTuple):
         return cls(most_matched.frame, most_matched.width, most_matched.height, matches)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageDisplay:
     """Shows reports of one image, which is opened again each time; a `report.Display`.
 
@@ -83,6 +82,7 @@ class ImageDisplay:
             The image is not there any more.
         """
         from patchsim.output.exporters import overlay
+        from patchsim.output.reduced_image import placed
 
         small = self.thumbnail(report, _SIDE)
         view = ShownFrame.of(report)
@@ -180,6 +180,9 @@ class ImageDisplay:
                 f"the image {printable(report.image)} is not there any more; search it again to"
                 " show it"
             )
+        from patchsim.output import thumbnails
+        from patchsim.pictures.reduced import open_reduced
+
         way = self.opening._replace(frame=ShownFrame.of(report).frame)
         pixels = open_reduced(self.source, side, way, name=report.image)
         return thumbnails.stretched(pixels)
@@ -189,7 +192,7 @@ def kernels_as_html(summary: str, pictures: Sequence[Picture]) -> str:
     """Return a line and a table of the first kernels of a matcher, with their pictures."""
     import io
 
-    from patchsim.output import html_page
+    from patchsim.output import html_page, thumbnails
     from patchsim.output.html_table import Markup, paragraph, table
 
     rows = []

@@ -46,7 +46,7 @@ class Display(Protocol):
         """Return the image without boxes, reduced to a longer side of so many pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The result of `match`.
 

@@ -19,9 +19,9 @@ from patchsim.geometry.tiles import Tile
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Indices
 from patchsim.output import map_files
-from patchsim.output.map_files.contract import MapSink
 
 if TYPE_CHECKING:
+    from patchsim.output.map_files.contract import MapSink
     from patchsim.output.resumed_map import ResumedMap
     from patchsim.planning.replanning import PlanMarks
 

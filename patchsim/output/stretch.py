@@ -20,7 +20,7 @@ _SAMPLE = 2**14  # scores that tell the shares, which then are off by about a th
 _STEPS = 2**12  # steps from the lowest to the highest score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stretch:
     """How the scores of one map become brightness.
 

@@ -23,9 +23,9 @@ from patchsim.errors import printable
 _STDERR = 2
 _MOST_BYTES = 1 << 20  # that are kept of what decoders write about one file
 # Words that tell nothing of the picture.
-_HARMLESS = re.compile(r"Interlace handling should be turned on|Unknown field with tag")
-_WARNING = re.compile("warning", re.IGNORECASE)
-_NUMBER = re.compile(r"\d+")
+_HARMLESS = r"Interlace handling should be turned on|Unknown field with tag"
+_WARNING = "warning"
+_NUMBER = r"\d+"
 # libtiff's lines begin with its function, or the name of the file; libpng's, and those of
 # imagecodecs about PNG, with the library; OpenEXR's with the name of the stream. One of libtiff's
 # warnings has a second line.
@@ -38,7 +38,7 @@ _DECODER = (  # most processes compile none
     rb"|tempfile\.tif|<python_buffer>|(lib)?(png|PNG) (warning|error)): |Apparently should be "
 )
 # The names that Pillow gives to libtiff, and OpenEXR to a stream.
-_NO_FILE = re.compile(r"^(tempfile\.tif|<python_buffer>): (\(EXR_\w+\) )?")
+_NO_FILE = r"^(tempfile\.tif|<python_buffer>): (\(EXR_\w+\) )?"
 
 _lock = threading.Lock()
 _is_on = False
@@ -107,7 +107,9 @@ def _sort(sink: BinaryIO, lines: list[str]) -> None:
 def _words(line: str) -> str:
     """Return what a line says, without a final stop and a made-up name of the file."""
     text = "".join(char for char in line if char.isprintable())
-    return "" if _HARMLESS.search(text) else printable(_NO_FILE.sub("", text).strip().rstrip("."))
+    if re.search(_HARMLESS, text):
+        return ""
+    return printable(re.sub(_NO_FILE, "", text).strip().rstrip("."))
 
 
 def notices(name: str, lines: list[str]) -> tuple[str, ...]:
@@ -121,11 +123,11 @@ def notices(name: str, lines: list[str]) -> tuple[str, ...]:
     """
     if not lines:
         return ()
-    complaints = [line for line in lines if not _WARNING.search(line)]
+    complaints = [line for line in lines if not re.search(_WARNING, line, re.IGNORECASE)]
     # Lines that differ in numbers alone are the same complaint.
-    kinds = Counter(_NUMBER.sub("#", line) for line in complaints or lines)
+    kinds = Counter(re.sub(_NUMBER, "#", line) for line in complaints or lines)
     most, count = kinds.most_common(1)[0]
-    first = next(line for line in complaints or lines if _NUMBER.sub("#", line) == most)
+    first = next(line for line in complaints or lines if re.sub(_NUMBER, "#", line) == most)
     times = f" ({count} times)" if count > 1 else ""
     if complaints:
         return (f"{name} is damaged: {first}{times}; what could be read is used",)

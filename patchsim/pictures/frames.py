@@ -14,18 +14,16 @@ from patchsim.checks import whole_number
 from patchsim.errors import DamageError, InputError, printable
 from patchsim.pictures import (
     opening,
+    path_kinds,
     pillow_depth,
     pillow_reader,
     png,
     reader,
-    slide_source,
     streams,
     tiff_directory,
-    zarr_layout,
 )
 from patchsim.pictures.limits import Decoded, Limits
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture
-from patchsim.pictures.source import no_part
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
@@ -85,7 +83,7 @@ def open_frames(
         return
     other: Any = source
     is_file = isinstance(other, str | os.PathLike)
-    if not is_file or zarr_layout.is_zarr(other) or slide_source.is_slide(other):
+    if not is_file or path_kinds.is_zarr(other) or path_kinds.is_slide(other):
         picture = opening.open_source(source, **limited)
         _numbers(frame, 1, picture.name)
         yield 0, picture
@@ -113,6 +111,8 @@ def _numbers(frame: int | str, count: int, name: str) -> Sequence[int]:
     if isinstance(frame, str):
         return range(count)
     if frame >= count:
+        from patchsim.pictures.source import no_part
+
         raise no_part(name, "frame", count, frame)
     return [frame]
 

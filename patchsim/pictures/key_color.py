@@ -12,7 +12,7 @@ from patchsim.errors import InputError, printable, titled
 from patchsim.metrics import INTEGER_RANGE, type_name
 from patchsim.pictures.reader import Picture
 
-_HEX = re.compile(r"#?([0-9a-fA-F]{6})(?:~(\d{1,3}))?")
+_HEX = r"#?([0-9a-fA-F]{6})(?:~(\d{1,3}))?"
 _MOST = 255
 _ROUNDING = 1e-4  # of floats that were 8 bits, in steps of 8 bits
 
@@ -45,7 +45,7 @@ class KeyColor(NamedTuple):
         """
         if given is None:
             return None
-        parsed = _HEX.fullmatch(given) if isinstance(given, str) else None
+        parsed = re.fullmatch(_HEX, given) if isinstance(given, str) else None
         reach = int(parsed[2] or 0) if parsed else _MOST + 1
         if parsed is None or reach > _MOST:
             text = repr(printable(given)) if isinstance(given, str) else repr(given)

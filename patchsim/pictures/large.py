@@ -10,14 +10,13 @@ from patchsim.errors import printable
 from patchsim.pictures import (
     arrays,
     fourth_channel,
+    path_kinds,
     png,
     reader,
     signatures,
-    slide_source,
     streams,
     tiff_directory,
     windowed,
-    zarr_layout,
 )
 from patchsim.pictures.reader import Picture
 from patchsim.pictures.source import no_part
@@ -67,13 +66,15 @@ def open_by_windows(
     if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
         return None
     label = os.fspath(source)
-    if zarr_layout.is_zarr(label):
+    if path_kinds.is_zarr(label):
         from patchsim.pictures import zarr_source  # where a picture needs it
 
         return zarr_source.open_windowed(
             label, memory=memory, alpha=alpha, ignore_alpha=ignore_alpha, level=level
         )
-    if slide_source.is_slide(label):
+    if path_kinds.is_slide(label):
+        from patchsim.pictures import slide_source
+
         return slide_source.open_windowed(
             label, memory=memory, ignore_alpha=ignore_alpha, level=level
         )
@@ -150,7 +151,7 @@ def _has_levels(source: Source) -> bool:
     """Return whether a picture is of a kind that may have levels."""
     if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
         return False
-    if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
+    if path_kinds.is_zarr(source) or path_kinds.is_slide(source):
         return True
     with streams.naming_errors(os.fspath(source)), Path(source).open("rb") as stream:
         return stream.read(_START).startswith(tiff_directory.MAGIC)
@@ -178,7 +179,7 @@ def is_windowed(source: Source) -> bool:
     """
     if not isinstance(source, str | os.PathLike) or reader.is_stdin(source):
         return False
-    if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
+    if path_kinds.is_zarr(source) or path_kinds.is_slide(source):
         return True
     start = _start(source) or b""
     if start.startswith((png.SIGNATURE, signatures.JPEG)):

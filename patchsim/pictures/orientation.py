@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UPRIGHT = 1
 _VALUES = range(1, 9)
-_XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
+_XMP = rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]"""
 
 
 def of_image(image: Image.Image) -> int:
@@ -52,5 +52,5 @@ def chosen(exif: Any, xmp: Any) -> int:
     if isinstance(exif, int) and exif in _VALUES:
         return int(exif)
     data = xmp.encode(errors="replace") if isinstance(xmp, str) else xmp
-    tag = _XMP.search(data) if isinstance(data, bytes) else None
+    tag = re.search(_XMP, data) if isinstance(data, bytes) else None
     return int(tag[1]) if tag else UPRIGHT

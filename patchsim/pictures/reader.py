@@ -17,7 +17,6 @@ from patchsim.pictures import (
     arrays,
     decoder_lines,
     formats,
-    fourth_channel,
     pillow_depth,
     pillow_reader,
     streams,
@@ -211,6 +210,8 @@ def from_stream(
     if not told.lines:
         told.lines += formats.complaints(stream, limits, decoded)
     if alpha and decoded.array_type is not None:
+        from patchsim.pictures import fourth_channel  # as below, for arrays
+
         decoded = fourth_channel.split(decoded)
     return upright(decoded, label, file, decoder_lines.notices(limits.name, told.lines))
 
@@ -221,6 +222,8 @@ def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
     notices = () if notice is None else (notice,)
     array = Decoded(pixels, notices=notices, shift=shift, array_type=source.dtype)
     if alpha:
+        from patchsim.pictures import fourth_channel
+
         array = fourth_channel.split(array)
     return Picture(name, array.pixels, notices=array.notices, alpha=array.alpha, shift=shift)
 

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,15 @@ from patchsim.pictures import (
     frames,
     large,
     opening,
+    path_kinds,
     pillow_reader,
     reader,
     signatures,
-    slide_source,
     streams,
     windowed,
-    zarr_layout,
 )
 from patchsim.pictures.limits import Limits, TooLargeError
-from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
+from patchsim.pictures.opening import Opening
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:
@@ -33,28 +32,6 @@ if TYPE_CHECKING:
 
 _BAND_BYTES = 1 << 23  # of rows that are read together
 _COEFFICIENT_BYTES = 2  # of each value of a progressive JPEG, all of which are kept
-
-
-class Opening(NamedTuple):
-    """How a picture was opened for a search, so that it can be opened again.
-
-    Attributes
-    ----------
-    frame : int or None
-    level : int
-    max_pixels : int
-        The largest number of pixels that are decoded whole.
-    memory : int or None
-        Bytes that opening the picture may take.
-    alpha : bool
-        Whether the fourth channel of an array of uint8 is alpha.
-    """
-
-    frame: int | None = None
-    level: int = 0
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    memory: int | None = None
-    alpha: bool = True
 
 
 def open_reduced(source: Source, side: int, way: Opening, *, name: str) -> Pixels:
@@ -107,7 +84,7 @@ def _check_stays(source: str | os.PathLike[str]) -> None:
 
 def _draft(source: str | os.PathLike[str], side: int, way: Opening) -> Pixels | None:
     """Decode a JPEG in an eighth, a quarter or half of its size; None of other formats."""
-    if zarr_layout.is_zarr(source) or slide_source.is_slide(source):
+    if path_kinds.is_zarr(source) or path_kinds.is_slide(source):
         return None
     label, file = reader.checked_path(source)
     limits = Limits(printable(label), way.max_pixels, way.memory)

@@ -8,16 +8,15 @@ from io import BytesIO
 from typing import Any
 
 from patchsim.errors import InputError, printable
-from patchsim.pictures import piped
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PATTERN = re.compile(r"[*?\[]")
+_URL = r"[A-Za-z][A-Za-z0-9+.-]+://"
+_PATTERN = r"[*?\[]"
 _WEB = ("http", "https")  # where a question mark begins a query, and nothing can be listed
 
 
 def is_url(name: str) -> bool:
     """Return whether the name of a picture is a URL."""
-    return _URL.match(name) is not None
+    return "://" in name and re.match(_URL, name) is not None
 
 
 def read(url: str, memory: int | None) -> BytesIO:
@@ -28,6 +27,8 @@ def read(url: str, memory: int | None) -> BytesIO:
     InputError
         If they cannot be read, are more than the memory, or a package lacks.
     """
+    from patchsim.pictures import piped  # as this function is used
+
     fs, path = _opened(url)
     try:
         with fs.open(path, "rb") as file:
@@ -50,7 +51,7 @@ def listed(url: str) -> Iterator[str]:
         If there are none, or they cannot be listed.
     """
     is_folder = url.endswith("/")
-    if url.partition("://")[0].lower() in _WEB or not (is_folder or _PATTERN.search(url)):
+    if url.partition("://")[0].lower() in _WEB or not (is_folder or re.search(_PATTERN, url)):
         yield url
         return
     fs, path = _opened(url)

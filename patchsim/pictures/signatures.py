@@ -104,7 +104,7 @@ _IN_ZIPS: tuple[tuple[bytes, str, str], ...] = (
     (rb"", "a zip archive", "unpack it and give a picture of it"),
 )
 _ZIP_NAME = 30  # where the name of the first file begins; its length stands 4 bytes before
-_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_NO_TEXT = rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]"
 _RASTER_SIZES = range(1, 1 << 14)
 
 
@@ -159,7 +159,7 @@ def _in_zip(start: bytes) -> tuple[str, str]:
 
 def _is_text(start: bytes) -> bool:
     """Return whether a file begins as text in UTF-8 or ASCII; a letter may be cut at the end."""
-    if _NO_TEXT.search(start):
+    if re.search(_NO_TEXT, start):
         return False
     try:
         start.decode()

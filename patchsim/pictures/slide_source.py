@@ -5,7 +5,6 @@ Slides of the TIFF family are read by `tiff_source`, whose tiles are decoded sev
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from patchsim.pictures.windowed import Windowed
 from patchsim.types import Pixels
 
 PACKAGES = "openslide-python openslide-bin"  # the extra `slide`
-ENDINGS = (".mrxs", ".vms", ".vmu", ".svslide")  # of the names of these files
 
 _CHUNK = 512  # rows and columns that are decoded together
 _OPENSLIDE_BYTES = 1 << 25  # of tiles that OpenSlide keeps itself, at most
@@ -78,12 +76,6 @@ class SlideSource:
             with streams.naming_part(f"its part at x={left}, y={top}"):
                 corner = round(left * scale), round(top * scale)
                 return np.asarray(self._slide.read_region(corner, self._level, size))
-
-
-def is_slide(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is that of a file whose name ends like those of such slides."""
-    label = os.fspath(path)
-    return label.lower().endswith(ENDINGS) and "\0" not in label and Path(label).is_file()
 
 
 def open_windowed(path: str, *, memory: int, ignore_alpha: bool, level: int = 0) -> Picture:

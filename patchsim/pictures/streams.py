@@ -17,7 +17,7 @@ from PIL import Image
 from patchsim.errors import AGAIN, DamageError, InputError, MachineError, printable
 from patchsim.files import atomic, waits
 from patchsim.machine import packages
-from patchsim.pictures import piped, remote
+from patchsim.pictures import remote
 
 
 @contextmanager
@@ -26,6 +26,8 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
     if label == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("the picture '-' is read from standard input; pipe one in")
+        from patchsim.pictures import piped  # as below, where one is given
+
         with waits.telling(_where(label)):
             content = piped.read_whole(sys.stdin.buffer, _where(label), memory)
         yield _not_empty(content, label)
@@ -34,6 +36,8 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
         yield remote.read(label, memory)
         return
     if stat.S_ISFIFO(Path(label).stat().st_mode):
+        from patchsim.pictures import piped
+
         yield _not_empty(piped.read_named(label, memory), label)
         return
     with Path(label).open("rb") as file:
@@ -43,6 +47,8 @@ def open_seekable(label: str, memory: int | None) -> Iterator[BinaryIO]:
                 raise InputError(f"{printable(label)} is empty (0 bytes); {AGAIN}")
             yield file
         elif stat.S_ISSOCK(status.st_mode):  # of /dev/fd; a socket with a name cannot be opened
+            from patchsim.pictures import piped
+
             with waits.telling(_where(label)):
                 content = piped.read_whole(file, _where(label), memory)
             yield _not_empty(content, label)
@@ -61,7 +67,7 @@ def _where(label: str) -> str:
     return "standard input" if label == "-" else printable(label)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Told:
     """The facts about a file that is being read, for messages.
 

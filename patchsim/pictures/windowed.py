@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.machine.memory import format_size
-from patchsim.pictures.chunk_cache import ChunkCache
-from patchsim.pictures.source import PixelSource
 from patchsim.types import Pixels
+
+if TYPE_CHECKING:
+    from patchsim.pictures.chunk_cache import ChunkCache
+    from patchsim.pictures.source import PixelSource
 
 _BAND_BYTES = 1 << 24  # of pixels that are looked at together
 _COPIES = 2  # of a window's pixels: before and after a conversion
@@ -21,7 +23,7 @@ _COPIES = 2  # of a window's pixels: before and after a conversion
 Read = Callable[[slice, slice], Pixels]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Windowed:
     """A picture that is read by windows, or a part or a conversion of one.
 

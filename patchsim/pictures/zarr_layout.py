@@ -6,19 +6,14 @@ OME-Zarr (https://ngff.openmicroscopy.org) says which arrays are the levels of o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from patchsim.errors import DamageError, InputError, printable
-from patchsim.files.atomic import is_folder
-from patchsim.pictures import remote
 from patchsim.pictures.source import level_notice, no_part
 
 PACKAGES = "zarr"  # the extra `zarr`
 
-_NAMES = ("zarr.json", ".zarray", ".zgroup")  # of the file that describes an array or group
 _CHANNELS = ("c", "channel", "channels", "band", "bands")  # names of their axis
 _MOST_COLORS = 4  # channels of an array whose axes have no names
 # Codecs that only compress or rearrange bytes. Others could load code of a stranger.
@@ -70,16 +65,6 @@ class Layout(NamedTuple):
         values = self.array[tuple(wanted)]
         kept = sorted(self.axes)
         return values.transpose([kept.index(axis) for axis in self.axes])
-
-
-def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is the folder of a Zarr store, or a URL that names one."""
-    label = os.fspath(path)
-    if remote.is_url(label) and not os.path.lexists(label):
-        return any(folder.endswith(".zarr") for folder in label.split("/"))
-    if "\0" in label or not is_folder(Path(label)):
-        return False
-    return any(Path(label, name).is_file() for name in _NAMES)
 
 
 def library(name: str) -> Any:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchsim.metrics import Kernel, divided_by_gcd
-from patchsim.numerics.bspline import TAIL
 
 FLIPS = ("none", "h", "v")
 DECIMALS = 4  # decimals of scales and angles, so that printed poses are exactly the scored ones
@@ -311,6 +310,8 @@ def _spline_coefficients(
 ) -> _Floats:
     """Return cubic spline coefficients of the scaled planes, `TAIL` more at each border."""
     from scipy import ndimage
+
+    from patchsim.numerics.bspline import TAIL  # for poses alone
 
     margin = (TAIL, TAIL)
     planes = np.pad(scaled(flip, scales), ((0, 0), margin, margin), "edge")

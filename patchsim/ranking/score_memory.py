@@ -13,7 +13,6 @@ from typing import NamedTuple
 from patchsim.engines import Problem, pruned
 from patchsim.planning import batching
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.score_map import ScoreMap
 
 # The largest score maps of several kernels together. Larger ones take longer to write, and are
@@ -73,6 +72,8 @@ def budget_of(
         most = min(most, _LARGEST_BY_WINDOWS)
     if score_maps <= most and not by_blocks:
         return Budget(score_maps, without_map, None)
+    from patchsim.ranking.block_maxima import BlockMaxima  # where the memory is short
+
     maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
     maxima = sum(BlockMaxima.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
     blocks = sum(BlockMaxima.count_blocks(shape) for shape in shapes)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from patchsim.errors import InputError, printable
 from patchsim.files import atomic
 from patchsim.output import mark
-from patchsim.pictures import remote, slide_source, zarr_layout
+from patchsim.pictures import path_kinds, remote
 from patchsim.scanning import requests
 from patchsim.scanning.requests import Request
 
@@ -24,7 +24,7 @@ SUFFIXES = frozenset(
         ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
         ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jxl", ".qoi", ".pcx", ".ico", ".sgi",
         ".rgb", ".bw", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".npy", ".dcm",
-        ".fits", ".fit", ".fts", ".exr", *slide_source.ENDINGS,
+        ".fits", ".fit", ".fts", ".exr", *path_kinds.SLIDE_ENDINGS,
     }
 )  # fmt: skip
 
@@ -93,11 +93,11 @@ def _counted(names: list[str], one: str, many: str) -> str:
 def _of_word(word: str, left: _Left, *, are_many: bool) -> Iterator[Request]:
     """Yield the requests of a word, and note the pictures that are left out."""
     path = Path(word)
-    if remote.is_url(word) and not zarr_layout.is_zarr(word):
+    if remote.is_url(word) and not path_kinds.is_zarr(word):
         for name in remote.listed(word):
             if name == word or PurePosixPath(name).suffix.lower() in SUFFIXES:
                 yield Request(name, name)
-    elif zarr_layout.is_zarr(word):
+    elif path_kinds.is_zarr(word):
         yield from _named(word, left, are_many=are_many)
     elif "\0" not in word and atomic.is_folder(path):
         pictures = _without(left, _in_folder(word))
@@ -106,7 +106,7 @@ def _of_word(word: str, left: _Left, *, are_many: bool) -> Iterator[Request]:
         files = (
             Request(name, name)
             for name in sorted(set(_called_like(word)))
-            if not Path(name).is_dir() or zarr_layout.is_zarr(name)
+            if not Path(name).is_dir() or path_kinds.is_zarr(name)
         )
         pictures = _without(left, files)
         yield from _at_least_one(pictures, f"no file to search is called like {printable(word)}")
@@ -169,7 +169,7 @@ def _in_folder(folder: str) -> Iterator[Request]:
         if name.startswith("."):
             continue
         path = os.path.join(folder, name)
-        if is_folder and zarr_layout.is_zarr(path):
+        if is_folder and path_kinds.is_zarr(path):
             yield Request(path, path)
         elif is_folder:
             yield from _in_folder(path)

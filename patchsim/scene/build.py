@@ -15,7 +15,7 @@ from patchsim.errors import InputError
 from patchsim.geometry.area import Area
 from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
-from patchsim.pictures import plane, windowed
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import by_windows, edges, inversion, uncounted, unusable, value_range
 from patchsim.scene import color as colors
@@ -102,6 +102,8 @@ class Scene(NamedTuple):
             return [None] * len(sizes)
         # Zeros around an image that is transparent in part are as invisible as these parts.
         area = self.area._replace(padding="zero") if self.area.is_border_hidden else self.area
+        from patchsim.pictures import plane  # where something is hidden
+
         levels, zero = plane.with_channel(visible.levels), np.zeros(1, np.uint8)
         around = by_windows.padded(levels, area, sizes, zero)
         return [Visibility(plane.without_channel(one), visible.full_level) for one in around]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim.geometry.area import Area
 from patchsim.metrics import Visibility
-from patchsim.pictures import plane, windowed
+from patchsim.pictures import windowed
 from patchsim.pictures.reader import Picture
 from patchsim.scene import masks, value_range
 from patchsim.types import Pixels
@@ -49,7 +49,11 @@ def without_hidden(pixels: Pixels, visible: Visibility | None) -> Pixels:
 
 def in_memory(visible: Visibility | None, pixels: Pixels) -> Visibility | None:
     """Return the visibility of an area in memory if its pixels are."""
-    if visible is None or windowed.of(pixels) is not None or plane.of(visible.levels) is None:
+    if visible is None or windowed.of(pixels) is not None:
+        return visible
+    from patchsim.pictures import plane  # where something is hidden
+
+    if plane.of(visible.levels) is None:
         return visible
     return Visibility(visible.levels[:], visible.full_level)
 

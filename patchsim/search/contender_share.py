@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from patchsim.engines import Problem
 from patchsim.engines.common import lowrank
@@ -16,8 +17,9 @@ from patchsim.options import Options
 from patchsim.planning import candidates
 from patchsim.planning.batching import Group
 from patchsim.scene.build import Scene
-from patchsim.search import window_sample
-from patchsim.search.window_sample import Sample
+
+if TYPE_CHECKING:
+    from patchsim.search.window_sample import Sample
 
 # A block is open if one of its windows scores within two errors of the best ones. Few of its
 # windows are looked at, and the best ones of the image are not: with so many windows a side and so
@@ -43,6 +45,8 @@ def with_shares(
     problems: Callable[[], list[Problem]],
 ) -> list[Problem]:
     """Return the problems of kernels with the shares of their blocks that are to be ranked."""
+    from patchsim.search import window_sample  # as below, where it is to be chosen anew
+
     if not window_sample.is_possible(scene):
         return problems()
     pairs = zip(kernels, problems(), strict=True)
@@ -53,6 +57,8 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     """Estimate the share of a kernel's blocks, in eighths, or less; 0 if it is not known."""
     if problem.products is None:
         return 0.0
+    from patchsim.search import window_sample
+
     sample = window_sample.of(scene, kernel, problem.metric, a_side=_A_SIDE)
     if sample is None:
         return 0.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-9  # of a mean of scores
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Criteria:
     """The criteria of a search.
 

@@ -13,7 +13,7 @@ from patchsim import metrics
 from patchsim.engines import Problem
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
-from patchsim.pictures import plane, windowed
+from patchsim.pictures import windowed
 from patchsim.planning import batching
 from patchsim.planning.batching import Group
 from patchsim.ranking.block_cache import BlockCache
@@ -272,6 +272,11 @@ def _jobs(
     for i, one in enumerate(posed):
         down, across = plans[i].problem.skipped
         visible = seen[i]
+        if visible is not None:
+            from patchsim.pictures import plane  # where something is hidden
+
+            levels = plane.without_first(visible.levels, down, across)
+            visible = visible._replace(levels=levels)
         made.append(
             Job(
                 number=one.number,
@@ -280,8 +285,7 @@ def _jobs(
                 pixels=windowed.without_first(areas[i], down, across),
                 origin=jobs.origin(scene, one.kernel, options),
                 plan=plans[i],
-                visible=visible
-                and visible._replace(levels=plane.without_first(visible.levels, down, across)),
+                visible=visible,
                 common=common[i],
             )
         )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.engines import Problem, Reading
 from patchsim.engines.common import lowrank
-from patchsim.engines.pruned import cells
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.geometry.area import NO_MARGINS, Area, Region
@@ -20,7 +19,6 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.planning.planner import Plan
-from patchsim.poses.grid import Poses, spacing
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.reduced_map import ReducedMap
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.matches.pose_selection import Candidate
     from patchsim.output.targets import Outputs
+    from patchsim.poses.grid import Poses
 
 MANY = 1000  # the cost of more kernels or poses is announced
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
@@ -142,7 +141,7 @@ def problem(
         share_wanted=share_wanted,
         weight_sum=None if kernel.weights is None else int(kernel.weights.sum(dtype=np.int64)),
         max_weight=1 if kernel.weights is None else int(kernel.weights.max()),
-        full_cells=None if map_wanted or kernel.weights is None else cells.count(kernel.weights),
+        full_cells=None if map_wanted else _full_cells(kernel),
         has_channel_weights=kernel.weights is not None and kernel.weights.ndim == 3,
         whole_kernel=None if kernel.margins == NO_MARGINS else kernel.whole_size,
         image_count=image_count,
@@ -156,6 +155,14 @@ def problem(
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)
+
+
+def _full_cells(kernel: Kernel) -> int | None:
+    if kernel.weights is None:
+        return None
+    from patchsim.engines.pruned import cells  # where masks are searched without a map
+
+    return cells.count(kernel.weights)
 
 
 def _reading(image: Pixels) -> Reading | None:
@@ -232,6 +239,8 @@ def can_fit_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
         pixels = math.prod(kernel)
         enough = math.sqrt(min(LEAST_PIXELS, pixels) / pixels)
         scales = (min(max(scales[0], enough), scales[-1]),)
+    from patchsim.poses.grid import spacing  # as below, where poses are asked for
+
     _, degrees = spacing(kernel, poses.scales.largest)
     turns = poses.angles.spaced(degrees)
     sizes = [*(Pose(scale) for scale in scales), *poses.stretched]
@@ -241,6 +250,8 @@ def can_fit_in_some(area: Area, kernel: tuple[int, int], poses: Poses) -> bool:
 def least_pose(poses: Poses, kernel: tuple[int, int]) -> Pose:
     """Return the pose in which a kernel of (height, width) has the smallest box."""
     sizes = [*(Pose(scale) for scale in poses.scales.values[:1]), *poses.stretched]
+    from patchsim.poses.grid import spacing
+
     _, degrees = spacing(kernel, min(size.scale for size in sizes))
     turns = poses.angles.spaced(degrees)
     turned = (size._replace(angle=angle) for size in sizes for angle in turns)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchsim.errors import InputError
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import Options
-from patchsim.poses.grid import Poses
 from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
+
+if TYPE_CHECKING:
+    from patchsim.poses.grid import Poses
 
 
 class PosedKernel(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from patchsim import engines, metrics
 from patchsim.engines import Bounds
@@ -14,16 +15,18 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.block_maxima import BlockMaxima, Rescore
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import block_scores
 from patchsim.search.prepared import PreparedKernel
 from patchsim.types import Pixels
 
+if TYPE_CHECKING:
+    from patchsim.ranking.block_maxima import BlockMaxima, Rescore
+
 OPEN_BYTES = 16 << 20  # for open blocks of maps that are kept: 400 of them
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class StoreMaker:
     """Makes the store of the scores of one kernel's windows.
 
@@ -111,6 +114,8 @@ class StoreMaker:
         cache: BlockCache,
         evaluate_block: Callable[[Tile], Bounds] | None,
     ) -> BlockMaxima:
+        from patchsim.ranking.block_maxima import BlockMaxima  # most maps are of all windows
+
         problem = self.plan.problem
         return BlockMaxima(
             problem.map_shape,

@@ -19,8 +19,6 @@ from patchsim.metrics import Exact, Kernel, Visibility
 from patchsim.planning.planner import Plan
 from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.ranking.block_grid import Known
-from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.contract import ScoreTaker, Windows
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import block_scores
@@ -29,6 +27,8 @@ from patchsim.search.stores import OPEN_BYTES, StoreMaker
 from patchsim.types import Pixels
 
 if TYPE_CHECKING:
+    from patchsim.ranking.block_grid import Known
+    from patchsim.ranking.block_maxima import BlockMaxima
     from patchsim.ranking.pruned_windows import PrunedWindows
 
 NONE: Mapping[int, int] = MappingProxyType({})

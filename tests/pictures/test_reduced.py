@@ -10,7 +10,8 @@ from PIL import Image
 
 from patchsim.errors import InputError
 from patchsim.pictures import reduced
-from patchsim.pictures.reduced import Opening, open_reduced
+from patchsim.pictures.opening import Opening
+from patchsim.pictures.reduced import open_reduced
 
 
 def means(pixels, factor):

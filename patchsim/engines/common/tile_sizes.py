@@ -14,7 +14,7 @@ from patchsim.geometry.blocks import BLOCK
 from patchsim.numerics.overlap_save import KEPT_SPECTRA, spectrum_bytes, transform_length
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TileSizes:
     """A tile of rows x cols windows, the largest of a map."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from patchsim.engines.common import fused, fused_weighted
+from patchsim.engines.common import fused
 from patchsim.engines.contract import SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.metrics import Kernel
@@ -30,9 +30,12 @@ class Pass(Protocol):
     def kernel_bytes(self, problem: Problem) -> int: ...
 
 
-_PASSES: tuple[Pass, ...] = (fused, fused_weighted)
-
-
 def of(problem: Problem) -> Pass | None:
     """Return the pass that takes a problem, or None."""
-    return next((one for one in _PASSES if one.can_take(problem)), None)
+    first: Pass = fused
+    if first.can_take(problem):
+        return first
+    from patchsim.engines.common import fused_weighted  # where the first takes none
+
+    second: Pass = fused_weighted
+    return second if second.can_take(problem) else None

@@ -25,8 +25,6 @@ import math
 from patchsim.engines import contract
 from patchsim.engines.common.metrics import refused_metric
 from patchsim.engines.problem import Problem
-from patchsim.engines.pruned import byte_copy, cells, compiled
-from patchsim.engines.pruned.score_scale import total
 from patchsim.geometry import tiles
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import extensions
@@ -71,6 +69,9 @@ def refuse(problem: Problem) -> str | None:
         )
     if problem.reading is not None:
         return "it looks at windows all over the image, and this image is not held in memory"
+    from patchsim.engines.pruned import byte_copy, compiled  # as below, where no map is wanted
+    from patchsim.engines.pruned.score_scale import total
+
     if (why := refused_metric("pruned", problem.metric)) is not None:
         return why
     if problem.opaque_level is not None:
@@ -93,6 +94,8 @@ def start_up(problem: Problem) -> float:  # noqa: ARG001 - equal for all problem
 
 
 def seconds(problem: Problem) -> float:
+    from patchsim.engines.pruned import cells
+
     rows, cols = problem.map_shape
     height, width, channels = problem.image
     count = problem.full_cells or len(cells.lattice(*problem.kernel[:2], cells.COARSE).places)
@@ -130,6 +133,8 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     working = max(boxes((rows, cols), 1), finer) + sums + kernel
     if problem.dtype == "uint8":
         return working
+    from patchsim.engines.pruned import byte_copy
+
     itemsize = byte_copy.ITEM_BYTES[problem.dtype]
     values = math.prod(tiles.extent(block, problem.kernel[:2], problem.stride)) * problem.kernel[2]
     looks = (values + problem.taps) * itemsize + 64 * math.prod(block)  # where pixels are copied

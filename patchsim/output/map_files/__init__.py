@@ -6,10 +6,12 @@ import os
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from patchsim.files import atomic, direct
-from patchsim.output.map_files.contract import MapSink, Sinks
+
+if TYPE_CHECKING:
+    from patchsim.output.map_files.contract import MapSink, Sinks
 
 # By the suffix of the file; what is written to directly, such as a pipe, gets a .npy.
 _MODULES = {".npy": "npy_map", ".tif": "tiff_map", ".tiff": "tiff_map", ".zarr": "zarr_map"}
