@@ -228,16 +228,21 @@ SLOW = (
 )
 # What other commands, other options, other formats of files and other engines need.
 UNUSED = """
-    cli.loss compat registration
-    engines.pruned.best_finder engines.pruned.byte_search engines.pruned.wide_search
+    cli.completion cli.completion_scripts cli.loss compat registration
+    engines.common.fused_weighted engines.pruned.best_finder engines.pruned.byte_copy
+    engines.pruned.byte_search engines.pruned.cells engines.pruned.wide_search
     geometry.polygons geometry.turned_boxes
     matches.auto_threshold matches.listed_windows matches.pose_selection matches.reading_order
     matches.swept_blocks
     matching.delegated matching.each_frame matching.fingerprint matching.repeated
-    metrics.local_differences metrics.plain_sums
-    output.exporters.map pictures.coded_size pictures.jpeg pictures.png16 pictures.pnm
-    planning.replanning ranking.pruned_windows scene.visible_windows
-    search.bands search.place_count search.threshold_share search.unkept_maps
+    metrics.local_differences metrics.moments metrics.plain_sums numerics.bspline
+    output.exporters.map output.map_files.contract output.reduced_image output.thumbnails
+    pictures.chunk_cache pictures.coded_size pictures.fourth_channel pictures.jpeg pictures.large
+    pictures.piped pictures.plane pictures.png16 pictures.pnm pictures.reduced
+    pictures.slide_source pictures.source pictures.zarr_layout
+    planning.replanning poses.axis poses.grid ranking.block_maxima ranking.pruned_windows
+    scene.visible_windows
+    search.bands search.place_count search.threshold_share search.unkept_maps search.window_sample
 """
 
 

@@ -48,7 +48,7 @@ def _word(name: str, words: Callable[[], tuple[str, ...]], default: str) -> _Row
     return _option(lambda value: choices.check(name, value, words()), default)
 
 
-@dataclass(frozen=True, kw_only=True, init=False, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False)
 class Options:
     """The checked options of a search.
 

@@ -20,7 +20,6 @@ from helpers.accessibility import check_accessible
 from PIL import Image
 
 import patchsim
-from patchsim.output import notebook
 from patchsim.pictures import reduced, windowed
 from patchsim.scanning import page as pages
 
@@ -270,7 +269,7 @@ def test_a_card_says_why_it_has_no_picture(folder, monkeypatch):
     found = patchsim.scan("shots/shot-1.png", "kernel-0.png", report="page.html")
     next(found)
     with monkeypatch.context() as patched:
-        patched.setattr(notebook, "open_reduced", fail)
+        patched.setattr(reduced, "open_reduced", fail)
         assert list(found) == []
     text = (folder / "page.html").read_text("utf-8")
     assert "no picture to show: out of memory" in text
