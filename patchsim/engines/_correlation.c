@@ -310,6 +310,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
               : has_format(&b[IMAGE], "d") ? DOUBLES
                                            : FLOATS;
     t->products = is_direct ? variant->products[t->type] : NULL;
+    t->byte_sums = variant->byte_sums;
     wrong = correlation_set_kernel(t, &b[TAPS], 4, t->terms);
     if (!wrong) {
         kernels = b[TAPS].shape[0];
@@ -372,6 +373,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         return NULL;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : *format == 'd' ? DOUBLES : FLOATS;
     t.products = is_direct ? variant->products[t.type] : NULL;
+    t.byte_sums = variant->byte_sums;
     if ((is_direct && !t.products) || !strchr("BHfd", *format) || strlen(format) != 1 || t.rows < 1 ||
         t.cols < 1 || t.parts_y < 1 || t.parts_y > MOST_PARTS ||
         t.parts_x < 1 || t.parts_x > MOST_PARTS || t.terms < 1 || t.terms > MOST_TERMS ||

@@ -451,7 +451,7 @@ typedef struct {
     ptrdiff_t step;  /* values of a kernel's products */
     float *work;     /* [channels][tile_values] */
     void *taps;      /* of direct sums, as they take them */
-    int16_t **own_taps; /* of bytes by transforms, each kernel's bytes less 128, or NULL */
+    void **own_taps; /* of bytes by transforms, each kernel's bytes less 128, or NULL */
     void *wide;      /* the planes of these, where they take 16 bits or doubles */
     float *total;    /* [count][tile_values], of several kernels or of one in parts */
     double *double_work, *double_total, *made_spectra; /* the same, where needed */
@@ -781,81 +781,27 @@ static INLINE double VARIANT(sum_less_128)(const Task *t, ptrdiff_t channel)
 
 #include "_correlation_bytes.h"
 
-/* Sums of two products each of 2 LANES pixels with taps. */
-static INLINE VARIANT(Ints) VARIANT(dot)(const uint8_t *pixels, const int16_t *taps)
-{
-#if LANES == 16
-    const __m512i wide = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)pixels));
-    return (VARIANT(Ints))_mm512_madd_epi16(wide, _mm512_loadu_si512(taps));
-#elif LANES == 8
-    const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)pixels));
-    return (VARIANT(Ints))_mm256_madd_epi16(wide, _mm256_loadu_si256((const __m256i *)taps));
-#else
-    VARIANT(Ints) sums;
-    for (int i = 0; i < LANES; i++)
-        sums[i] = pixels[2 * i] * taps[2 * i] + pixels[2 * i + 1] * taps[2 * i + 1];
-    return sums;
-#endif
-}
-
-/* sum I (K - 128) of some windows side by side, of the kernel's bytes less 128 in rows of `width`,
- * with zeros behind them. */
-static INLINE void VARIANT(sum_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
-                                         ptrdiff_t pitch, const int16_t *taps, int windows,
-                                         double *out)
-{
-    const ptrdiff_t width = correlation_own_width(t), together = 64; /* rows whose sums fit 32 bits */
-    int64_t totals[TOGETHER] = {0};
-    for (ptrdiff_t c = 0; c < t->channels; c++)
-        for (ptrdiff_t top = 0; top < t->height; top += together) {
-            const ptrdiff_t bottom = top + together < t->height ? top + together : t->height;
-            VARIANT(Ints) sums[TOGETHER];
-            for (int i = 0; i < windows; i++)
-                sums[i] = (VARIANT(Ints)){0};
-            for (ptrdiff_t y = top; y < bottom; y++, taps += width)
-                for (ptrdiff_t x = 0; x < width; x += 2 * LANES)
-                    for (int i = 0; i < windows; i++)
-                        sums[i] += VARIANT(dot)(pixels + c * plane + y * pitch + i * t->stride_x + x,
-                                                taps + x);
-            for (int i = 0; i < windows; i++)
-                for (int lane = 0; lane < LANES; lane++)
-                    totals[i] += sums[i][lane];
-        }
-    for (int i = 0; i < windows; i++)
-        out[i] = (double)totals[i];
-}
-
-static void VARIANT(sum_one_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
-                                      ptrdiff_t pitch, const int16_t *taps, double *out)
-{
-    VARIANT(sum_of_bytes)(t, pixels, plane, pitch, taps, 1, out);
-}
-
-static void VARIANT(sum_some_of_bytes)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
-                                       ptrdiff_t pitch, const int16_t *taps, double *out)
-{
-    VARIANT(sum_of_bytes)(t, pixels, plane, pitch, taps, TOGETHER, out);
-}
-
-/* The same of those windows of a row whose spread is open; neighbours share the reads of taps. */
+/* sum I (K - 128) of those windows of a row of bytes whose spread is open; neighbours share the reads
+ * of taps. */
 static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t row,
                                        ptrdiff_t left, ptrdiff_t count, const float *under,
                                        float lowest, double *out)
 {
     const Layout *l = b->layout;
-    const int16_t *taps = b->own_taps[t - b->task];
+    const void *taps = b->own_taps[t - b->task];
     const uint8_t *pixels = b->planes + row * t->stride_y * l->pitch + left * t->stride_x;
     for (ptrdiff_t i = 0; i < count; i++) {
-        ptrdiff_t run = 0;
-        while (run < TOGETHER && i + run < count && under[i + run] > 0 && under[i + run] < lowest)
-            run++;
-        if (run == TOGETHER) {
-            VARIANT(sum_some_of_bytes)(t, pixels + i * t->stride_x, l->lines * l->pitch, l->pitch,
-                                       taps, out + i);
-            i += run - 1;
-        } else if (run)
-            VARIANT(sum_one_of_bytes)(t, pixels + i * t->stride_x, l->lines * l->pitch, l->pitch,
-                                      taps, out + i);
+        int open[TOGETHER] = {0}, all = 0;
+        for (int k = 0; k < TOGETHER && i + k < count; k++)
+            all += open[k] = under[i + k] > 0 && under[i + k] < lowest;
+        if (!open[0])
+            continue;
+        const uint8_t *p = pixels + i * t->stride_x;
+        /* They take as long as two or three alone. */
+        const int is_some = all > 2 && i + TOGETHER <= count;
+        (is_some ? t->byte_sums->some : t->byte_sums->one)(t, p, l->lines * l->pitch, l->pitch, taps,
+                                                           out + i);
+        i += is_some ? TOGETHER - 1 : 0;
     }
 }
 
@@ -1175,7 +1121,14 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *know
                             spreads, shift, out))
         return 1;
     VARIANT(Singles) best = before;
-    for (ptrdiff_t i = 0; i < count; i++)
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const VARIANT(Singles) made = (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)(out + i);
+        const VARIANT(Masks) is_better = made > best;
+        best = (VARIANT(Singles))((is_better & (VARIANT(Masks))made) |
+                                  (~is_better & (VARIANT(Masks))best));
+    }
+    for (; i < count; i++)
         best[0] = best[0] > out[i] ? best[0] : out[i];
     segment->best = best;
     return 0;
@@ -1535,8 +1488,9 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
-/* About how many of a tile's windows have a spread that is not 0 but below `lowest`, those of its own
- * octave aside. */
+/* About how many of a tile's windows have a spread that is not 0 but below `lowest`. Those of its own
+ * octave count as if they lay evenly there, but only for the limit of a map: other scores may be off
+ * by more, and are rarely worth a second transform. */
 static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r, double lowest)
 {
     ptrdiff_t open = 0;
@@ -1545,8 +1499,13 @@ static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r,
          : b->task->type == WORDS  ? VARIANT(sample_words)
          : b->task->type == FLOATS ? VARIANT(sample_floats)
                                    : VARIANT(sample_doubles))(b, r);
-    for (int i = VARIANT(octave)(lowest) - 1; i >= 0; i--)
+    const int own = VARIANT(octave)(lowest);
+    for (int i = own - 1; i >= 0; i--)
         open += r->octaves[i];
+    int exponent;
+    const int is_counted = b->task->limit <= MAP_LIMIT && lowest < FLT_MAX;
+    const double part = is_counted ? 2 * frexp(lowest, &exponent) - 1 : 0;
+    open += (ptrdiff_t)(part * (double)r->octaves[own]);
     return open * r->rows / SAMPLED_ROWS;
 }
 
@@ -1557,13 +1516,16 @@ static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget)
     const Task *t = b->task;
     const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
     const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED * sqrt((double)(t->height * t->width));
+    double own[MOST_KERNELS];
+    for (ptrdiff_t k = 0; k < b->count; k++)
+        own[k] = t[k].norm * sqrt(correlation_smooth_share(&t[k]));
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
         VARIANT(Region) *r = &b->regions[i];
         const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */
         r->is_waiting = 0;
         for (ptrdiff_t k = 0; k < b->count; k++) {
             VARIANT(Known) *known = &b->known[k * b->most + i];
-            const VARIANT(Known) expected = {units * norm * t[k].norm, 0, 0};
+            const VARIANT(Known) expected = {units * norm * own[k], 0, 0};
             known->open =
                 VARIANT(count_open)(b, r, VARIANT(rule_of)(b, t + k, r, &expected, 0).lowest);
             known->open *= 2; /* a transform in single precision is half of what is saved */

@@ -315,7 +315,7 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
     const size_t work = t->products ? piece(correlation_wide_bytes(t, l)) +
                                           piece(correlation_taps_bytes(t, t->products))
                                     : correlation_work_bytes(t, kernels) +
-                                          piece(count * sizeof(int16_t *)) +
+                                          piece(count * sizeof(void *)) +
                                           count * piece(correlation_own_bytes(t));
     return work + piece(count * correlation_segments(t, l) * 192) + piece(most * (96 + 2 * OCTAVES)) +
            piece(most * sizeof(void *)) + piece(count * most * 24) + piece(channels * 16) +
@@ -427,18 +427,26 @@ size_t correlation_own_bytes(const Task *t)
 {
     const int is_made_again = t->type == BYTES && (t->metric == ZNCC || t->metric == NCC);
     return is_made_again && !t->products
-               ? (size_t)(t->channels * t->height * correlation_own_width(t)) * sizeof(int16_t)
+               ? (size_t)(t->channels * t->height * correlation_own_width(t) * t->byte_sums->item)
                : 0;
 }
 
-void correlation_fill_own(const Task *t, int16_t *out)
+static void fill_tap(void *out, int item, ptrdiff_t at, int value)
+{
+    if (item == 2)
+        ((int16_t *)out)[at] = (int16_t)value;
+    else
+        ((int8_t *)out)[at] = (int8_t)value;
+}
+
+void correlation_fill_own(const Task *t, void *out)
 {
     const ptrdiff_t width = correlation_own_width(t);
     memset(out, 0, correlation_own_bytes(t));
     for (ptrdiff_t row = 0; row < t->channels * t->height; row++)
         for (ptrdiff_t x = 0; x < t->width; x++)
-            out[row * width + x] =
-                (int16_t)byte_of(t, row / t->height, t->taps[row * t->width + x]);
+            fill_tap(out, t->byte_sums->item, row * width + x,
+                     byte_of(t, row / t->height, t->taps[row * t->width + x]));
 }
 
 void correlation_fill_taps(const Task *t, void *out)
@@ -455,12 +463,30 @@ void correlation_fill_taps(const Task *t, void *out)
                     ((double *)out)[at] = value_over_gain;
                     continue;
                 }
-                const int value = byte_of(t, c, value_over_gain);
-                if (at_once == 2)
-                    ((int16_t *)out)[at] = (int16_t)value;
-                else
-                    ((int8_t *)out)[at] = (int8_t)value;
+                fill_tap(out, at_once == 2 ? 2 : 1, at, byte_of(t, c, value_over_gain));
             }
+}
+
+double correlation_smooth_share(const Task *t)
+{
+    double smooth = 0;
+    const double *taps = t->taps;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        for (ptrdiff_t i = 0; i < 4; i++) {
+            const ptrdiff_t top = t->height * i / 4, bottom = t->height * (i + 1) / 4;
+            double sums[4] = {0};
+            for (ptrdiff_t y = top; y < bottom; y++, taps += t->width)
+                for (ptrdiff_t j = 0; j < 4; j++)
+                    for (ptrdiff_t x = t->width * j / 4; x < t->width * (j + 1) / 4; x++)
+                        sums[j] += taps[x];
+            for (ptrdiff_t j = 0; j < 4; j++) {
+                const ptrdiff_t across = t->width * (j + 1) / 4 - t->width * j / 4;
+                const double count = (double)((bottom - top) * across);
+                smooth += count > 0 ? sums[j] * sums[j] / count : 0;
+            }
+        }
+    const double all = t->norm * t->norm;
+    return all > 0 ? smooth / all : 0;
 }
 
 ptrdiff_t correlation_budget(const Task *t)
@@ -492,16 +518,40 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-widt
 #define TAP int8_t
 #define DOT(sums, pixels, taps) ((V)_mm512_dpbusd_epi32((__m512i)(sums), (__m512i)(pixels), (__m512i)(taps)))
 #include "_correlation_products.h"
-#undef NAME
 #undef SUM
 #undef LANES
 #undef TAPS
 #undef PIXEL
+#undef DOT
+#define AT_ONCE 64
+#define DOT(sums, pixels, taps)                                                                \
+    ((__typeof__(sums))_mm512_dpbusd_epi32((__m512i)(sums), _mm512_loadu_si512(pixels),        \
+                                           _mm512_loadu_si512(taps)))
+#define HALF_DOT(sums, pixels, taps)                                                           \
+    ((__typeof__(sums))_mm256_dpbusd_epi32((__m256i)(sums),                                    \
+                                           _mm256_loadu_si256((const __m256i *)(pixels)),      \
+                                           _mm256_loadu_si256((const __m256i *)(taps))))
+#include "_correlation_windows.h"
+#undef NAME
+#undef AT_ONCE
 #undef TAP
 #undef DOT
+#undef HALF_DOT
 END
 
 BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
+#define NAME(x) x##_bytes_avx512
+#define AT_ONCE 32
+#define TAP int16_t
+#define DOT(sums, pixels, taps)                                                                \
+    ((sums) + (__typeof__(sums))_mm512_madd_epi16(                                             \
+                  _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(pixels))),         \
+                  _mm512_loadu_si512(taps)))
+#include "_correlation_windows.h"
+#undef NAME
+#undef AT_ONCE
+#undef TAP
+#undef DOT
 #define NAME(x) x##_doubles_avx512
 #define LANES 8
 #include "_correlation_doubles.h"
@@ -538,13 +588,21 @@ BEGIN("avx2,fma,avxvnni")
 #define DOT(sums, pixels, taps)                                                                \
     ((V)_mm256_dpbusd_avx_epi32((__m256i)(sums), (__m256i)(pixels), (__m256i)(taps)))
 #include "_correlation_products.h"
-#undef NAME
 #undef SUM
 #undef LANES
 #undef TAPS
 #undef VECTORS
 #undef ROWS
 #undef PIXEL
+#undef DOT
+#define AT_ONCE 32
+#define DOT(sums, pixels, taps)                                                                \
+    ((__typeof__(sums))_mm256_dpbusd_avx_epi32(                                                \
+        (__m256i)(sums), _mm256_loadu_si256((const __m256i *)(pixels)),                        \
+        _mm256_loadu_si256((const __m256i *)(taps))))
+#include "_correlation_windows.h"
+#undef NAME
+#undef AT_ONCE
 #undef TAP
 #undef DOT
 END
@@ -563,11 +621,19 @@ BEGIN("avx2,fma")
 #define TAP int16_t
 #define DOT(sums, pixels, taps) ((sums) + (V)_mm256_madd_epi16((__m256i)(pixels), (__m256i)(taps)))
 #include "_correlation_products.h"
-#undef NAME
 #undef SUM
 #undef LANES
 #undef TAPS
 #undef PIXEL
+#undef DOT
+#define AT_ONCE 16
+#define DOT(sums, pixels, taps)                                                                \
+    ((sums) + (__typeof__(sums))_mm256_madd_epi16(                                             \
+                  _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels))),            \
+                  _mm256_loadu_si256((const __m256i *)(taps))))
+#include "_correlation_windows.h"
+#undef NAME
+#undef AT_ONCE
 #undef TAP
 #undef DOT
 #define NAME(x) x##_doubles_avx2
@@ -651,6 +717,23 @@ static int has_dotprod(void)
 
 /* 128 bits are what every x86-64 (SSE2) and every 64-bit ARM (NEON) has, and what compilers make of
  * these vectors elsewhere. */
+#define NAME(x) x##_bytes_base
+#define AT_ONCE 8
+#define TAP int16_t
+#define DOT(sums, pixels, taps) dot_bytes_base(sums, pixels, taps)
+typedef int32_t sums_base __attribute__((vector_size(16), may_alias));
+
+static inline sums_base dot_bytes_base(sums_base sums, const uint8_t *pixels, const int16_t *taps)
+{
+    for (int i = 0; i < 4; i++)
+        sums[i] += pixels[2 * i] * taps[2 * i] + pixels[2 * i + 1] * taps[2 * i + 1];
+    return sums;
+}
+#include "_correlation_windows.h"
+#undef NAME
+#undef AT_ONCE
+#undef TAP
+#undef DOT
 #define NAME(x) x##_doubles_base
 #define LANES 2
 #include "_correlation_doubles.h"
@@ -664,9 +747,10 @@ static int has_dotprod(void)
 /* Direct sums of 16 bits and of floats. */
 #define DOUBLES_OF(variant, rows, cols)                                                        \
     static const Products DOUBLES_##variant = {1, rows, cols, band_doubles_##variant}
-#define MADE_OF(name, runs_here, variant, bytes)                                               \
+#define MADE_OF(name, runs_here, variant, bytes, windows)                                      \
     {name, runs_here, scores_##variant, weighted_##variant, spectrum_single_##variant,         \
-     spectrum_double_##variant, {bytes, &DOUBLES_##variant, &DOUBLES_##variant}}
+     spectrum_double_##variant, {bytes, &DOUBLES_##variant, &DOUBLES_##variant},               \
+     &byte_sums_bytes_##windows}
 DOUBLES_OF(base, 4, 4);
 #ifdef CORRELATION_X86
 DOUBLES_OF(avx512, 6, 32);
@@ -674,22 +758,22 @@ DOUBLES_OF(avx2, 4, 8);
 static const Products VNNI = {4, 6, 64, band_bytes_vnni};
 static const Products MADD_AVX2 = {2, 4, 16, band_bytes_avx2};
 static const Products MADD_SSE2 = {2, 4, 8, band_bytes_sse2};
-static const Variant AVX512 = MADE_OF("avx512", has_avx512, avx512, NULL);
-static const Variant AVX512_VNNI = MADE_OF("avx512", has_vnni, avx512, &VNNI);
-static const Variant AVX2 = MADE_OF("avx2", has_avx2, avx2, &MADD_AVX2);
-static const Variant BASE = MADE_OF("sse2", always, base, &MADD_SSE2);
+static const Variant AVX512 = MADE_OF("avx512", has_avx512, avx512, NULL, avx512);
+static const Variant AVX512_VNNI = MADE_OF("avx512", has_vnni, avx512, &VNNI, vnni);
+static const Variant AVX2 = MADE_OF("avx2", has_avx2, avx2, &MADD_AVX2, avx2);
+static const Variant BASE = MADE_OF("sse2", always, base, &MADD_SSE2, base);
 #ifdef CORRELATION_AVXVNNI
 static const Products NARROW_VNNI = {4, 2, 32, band_bytes_avxvnni};
-static const Variant AVXVNNI = MADE_OF("avxvnni", has_avxvnni, avx2, &NARROW_VNNI);
+static const Variant AVXVNNI = MADE_OF("avxvnni", has_avxvnni, avx2, &NARROW_VNNI, avxvnni);
 #endif
 #elif defined(__aarch64__)
 #ifdef CORRELATION_DOTPROD
 static const Products DOT_PRODUCTS = {4, 6, 16, band_bytes_dotprod};
-static const Variant DOTPROD = MADE_OF("dotprod", has_dotprod, base, &DOT_PRODUCTS);
+static const Variant DOTPROD = MADE_OF("dotprod", has_dotprod, base, &DOT_PRODUCTS, base);
 #endif
-static const Variant BASE = MADE_OF("neon", always, base, NULL);
+static const Variant BASE = MADE_OF("neon", always, base, NULL, base);
 #else
-static const Variant BASE = MADE_OF("portable", always, base, NULL);
+static const Variant BASE = MADE_OF("portable", always, base, NULL, base);
 #endif
 
 const Variant *const CORRELATION_VARIANTS[] = {

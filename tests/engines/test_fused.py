@@ -624,6 +624,32 @@ def test_a_kernel_keeps_its_transforms_in_double_precision(metric, dtype, monkey
         assert later.error == first.error
 
 
+@pytest.mark.parametrize("width", [1, 2, 16, 31, 32, 33, 63, 64, 65, 97])
+@pytest.mark.parametrize("height", [5, 39])
+@pytest.mark.usefixtures("variant")
+def test_windows_of_bytes_that_are_summed_again_have_every_remainder(height, width, monkeypatch):
+    """Few windows of little contrast beside the largest: they are exact, alone or side by side."""
+    rng = np.random.default_rng(20)
+    counts = watched_counts(monkeypatch)
+    for channels, stride in itertools.product((1, 3), ((1, 1), (2, 3))):
+        shape = height + 70, width + 90, channels
+        image = 255 * rng.integers(0, 2, shape, dtype=np.uint8)
+        kernel = image[1 : height + 1, 2 : width + 2].copy()
+        faint = 254 + rng.integers(0, 2, (height + 4, width + 6, channels), dtype=np.uint8)
+        image[40 : 40 + height + 4, 60 : 60 + width + 6] = faint
+        counts.clear()
+        bounds = found(image, kernel, "zncc", stride)
+        truth = plain_map(image, kernel, "zncc")[:: stride[0], :: stride[1]]
+        check(bounds, truth)
+        assert counts[0][0] > 0
+        assert counts[0][1] == 0
+        rows, cols = (
+            slice(40 // stride[0], 43 // stride[0]),
+            slice(60 // stride[1], 66 // stride[1]),
+        )
+        assert np.abs(bounds.map - truth)[rows, cols].max() <= 2.0**-21
+
+
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize(("rare", "is_off_by_little"), [(2, True), (40, False)])
 def test_scores_are_made_again_if_they_are_off_by_more_than_their_use_allows(
