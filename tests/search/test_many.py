@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from patchsim.engines.common import visibility
 from patchsim.engines.pruned import byte_search
 from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
+from patchsim.matches import swept_blocks
 from patchsim.metrics import Kernel
 from patchsim.pictures import reader
 from patchsim.ranking import (
@@ -42,14 +44,19 @@ MIN_VISIBLE = 0.6
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
+def small_blocks():
     """Blocks of so few windows that a small map has many."""
     modules = (
         blocks, score_map, cell_queue, evaluated_blocks, block_cache, block_grid, removed_windows,
-        pruned_windows, byte_search,
+        pruned_windows, byte_search, swept_blocks,
     )  # fmt: skip
-    for module in modules:
-        monkeypatch.setattr(module, "BLOCK", SMALL_BLOCK)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setattr(module, "BLOCK", SMALL_BLOCK)
+        yield
+    # A module that was first imported meanwhile would keep the small blocks for all later tests.
+    named = [(name, one) for name, one in sys.modules.items() if name.startswith("patchsim.")]
+    assert not [name for name, one in named if getattr(one, "BLOCK", None) == SMALL_BLOCK]
 
 
 def reference(image, kernels, weights, levels, metric, span, stride, top, threshold, overlap):
