@@ -110,6 +110,7 @@ def similarity_map(
             metric,
             span,
             is_integer=not images.is_floating_point(),
+            is_wide=images.dtype == torch.float64,
         )
     result = scores.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
     return result if is_batch else result[0]

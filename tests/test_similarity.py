@@ -118,6 +118,28 @@ def test_other_metrics_agree_with_the_oracle(metric, dtype, kernel_size, device)
         np.testing.assert_allclose(found[number].numpy(), wanted, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("powers", [(-1000, -1000), (-300, 0), (0, 300), (900, 900)])
+def test_powers_of_two_change_no_correlation(metric, powers, device):
+    def scored(of_image, of_kernel):
+        """The map of two images, of which one is scaled, and the gradients of both, scaled back."""
+        pictures = images(2, 3, 15, 17, dtype=torch.float64)
+        pictures, taps = pictures.numpy(), pictures[0, :, 2:9, 3:8].numpy().copy()
+        pictures[1] = np.ldexp(pictures[1], of_image)
+        taps = np.ldexp(taps, of_kernel)
+        both = [torch.from_numpy(one).to(device).requires_grad_() for one in (pictures, taps)]
+        found = similarity_map(*both, metric=metric)
+        found.sum().backward()
+        grads = [one.grad.cpu().numpy() for one in both]
+        return found.detach(), np.ldexp(grads[0][1], of_image), np.ldexp(grads[1], of_kernel)
+
+    found, usual = scored(*powers), scored(0, 0)
+    assert torch.equal(found[0], usual[0])
+    for ours, theirs in zip(found[1:], usual[1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("metric", ["ncc", "zncc"])
 def test_zeros_have_no_sign(metric):
     image = images(1, 3, 30, 40)

@@ -89,6 +89,9 @@
 /* A float channel is flat if its variance is at most this fraction of its mean square, as in
  * metrics.FLAT. */
 #define FLAT 1e-12
+/* Of float64, windows with smaller sums of squares are left to metrics.exact, which scales their values:
+ * their squares lose digits, or vanish. */
+#define LEAST_ENERGY 0x1p-900
 /* Smaller spreads of floats, in units of the band's, are left to double precision: in single
  * precision squares of pixels lose digits. */
 #define LEAST_SPREAD 0x1p-100

@@ -323,7 +323,7 @@ WINDOW(doubles, double)
 
 /* X of a window of floats and its spread, of `zncc` times n, or the sum of squares of `ncc`; and the
  * means of its channels. `is_doubtful` where rounding decides whether the window is flat, as
- * metrics.exact says. Values of `zncc` are taken less the first one, which is near the mean as a rule;
+ * metrics.exact says, or squares vanish. Values of `zncc` are taken less the first one, which is near the mean as a rule;
  * where it is far, as a bright corner is, a second pass takes them less the mean that the first found,
  * so that the sums lose no digits. `pixels` lie `plane` values after those of the channel before. */
 static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
@@ -331,7 +331,7 @@ static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdif
                                     int *is_doubtful)
 {
     const double n = (double)(t->height * t->width);
-    double total = 0;
+    double total = 0, energy = 0;
     int is_flat = 1, is_sure = 0;
     *spread = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++, pixels += plane * correlation_item(t)) {
@@ -350,16 +350,18 @@ static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdif
         }
         total += sums[2];
         if (t->metric == NCC) {
-            *spread += sums[1];
+            *spread += sums[1], energy += sums[1];
             continue;
         }
         const double all = sums[1] + less * (2 * sums[0] + n * less);
+        energy += all;
         *spread += n * own;
         is_flat &= own <= FLAT * all;
         is_sure |= own > 1.01 * FLAT * all;
         *is_doubtful |= own > 0.99 * FLAT * all && own <= 1.01 * FLAT * all;
     }
     *is_doubtful &= !is_sure;
+    *is_doubtful |= t->type == DOUBLES && energy < LEAST_ENERGY;
     if (t->metric == ZNCC && is_flat)
         *spread = 0;
     return total;

@@ -411,8 +411,34 @@ static INLINE void VARIANT(sum_of_row)(const double *often, const double *a, con
     }
 }
 
+/* Whether a window, or the kernel under it if `of_kernel`, has a value that counts and is not 0. */
+static int VARIANT(has_values)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t x, int of_kernel)
+{
+    const Weighted *w = g->weighted;
+    const Task *t = &w->task;
+    const Layout *l = g->band.layout;
+    const ptrdiff_t taps_count = t->height * t->width;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const double *weights =
+            w->planes + (t->channels + (w->weight_planes > 1 ? c : 0)) * taps_count;
+        for (ptrdiff_t line = 0; line < t->height; line++) {
+            double values[MOST_WIDTH];
+            const ptrdiff_t at = (y + line) * l->pitch + x, first = line * t->width;
+            const double *own = w->planes + c * taps_count + first;
+            VARIANT(row_of)(t, g->band.planes + (c * l->lines * l->pitch + at) * correlation_item(t),
+                            t->width, values);
+            for (ptrdiff_t i = 0; i < t->width; i++)
+                if (weights[first + i] > 0 && (!w->levels || g->levels[at + i] > 0) &&
+                    (of_kernel ? own[i] : values[i]) != 0)
+                    return 1;
+        }
+    }
+    return 0;
+}
+
 /* The score of one window of ncc or zncc by direct sums, in two passes, as metrics.exact has it.
- * `is_doubtful` where rounding decides whether the window or the kernel under it is flat. */
+ * `is_doubtful` where rounding decides whether the window or the kernel under it is flat, or their
+ * squares vanish. */
 static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t x,
                                        int *is_doubtful)
 {
@@ -420,7 +446,7 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
     const Task *t = &w->task;
     const Layout *l = g->band.layout;
     const ptrdiff_t item = correlation_item(t), taps_count = t->height * t->width;
-    double products = 0, spread = 0, own = w->levels ? 0 : t->own;
+    double products = 0, spread = 0, own = w->levels ? 0 : t->own, energies[2] = {0};
     int is_flat[2] = {1, 1}, is_near[2] = {0, 0}, is_sure[2] = {0, 0};
     for (ptrdiff_t c = 0; c < t->channels; c++) {
         const double *weights =
@@ -463,6 +489,7 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
         products += of[1][3], spread += of[1][2];
         own += w->levels ? own_squares[1] : 0;
         const double squares[2] = {of[0][2], own_squares[0]}, spreads[2] = {of[1][2], own_squares[1]};
+        energies[0] += squares[0], energies[1] += squares[1];
         for (int i = 0; i < 2 && t->metric == ZNCC; i++) {
             /* The kernel's values, which were taken less its mean, are known to so many digits. */
             const double lost = i ? 8 * 0x1p-53 * t->means[c] : 0;
@@ -474,6 +501,10 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
         }
     }
     *is_doubtful = (is_near[0] && !is_sure[0]) || (w->levels && is_near[1] && !is_sure[1]);
+    /* The kernel's values are those of its pixels by ncc alone, which takes no means off. */
+    for (int i = 0; i < (w->levels && t->metric == NCC ? 2 : 1) && t->type == DOUBLES; i++)
+        if (energies[i] < LEAST_ENERGY)
+            *is_doubtful |= VARIANT(has_values)(g, y, x, i);
     if (t->metric == ZNCC && (is_flat[0] || (w->levels && is_flat[1])))
         return 0;
     const double root = sqrt(spread) * sqrt(own);

@@ -13,6 +13,9 @@ from patchsim.numerics.precision import UNIT_ROUNDOFF
 if TYPE_CHECKING:
     from torch import Tensor
 
+_USUAL_EXPONENT = 200  # values up to this power of two, or from one below, are not scaled
+_MOST_EXPONENT = 1074  # of the least number of float64
+
 
 def scores(
     image: Tensor,
@@ -22,6 +25,7 @@ def scores(
     span: float,
     *,
     is_integer: bool,
+    is_wide: bool,
 ) -> Tensor:
     """Score every window; the scores are differentiable in both arguments.
 
@@ -37,6 +41,8 @@ def scores(
         The data range R.
     is_integer : bool
         Whether all values are whole numbers.
+    is_wide : bool
+        Whether values may be farther from 1 than those of float32.
 
     Returns
     -------
@@ -53,6 +59,8 @@ def scores(
     errors: the kernel's mean off both in `ssd`, and off each its own mean in `zncc`. Neither
     changes the scores. In `ncc` nothing is taken off.
     """
+    if is_wide and metric != "ssd":  # whose scores depend on the scale
+        image, kernel = _near_1(image), _near_1(kernel)
     size, count = (kernel.shape[-2], kernel.shape[-1]), kernel.shape[-2] * kernel.shape[-1]
     kernel_mean = kernel.detach().mean((-2, -1), keepdim=True) * (metric != "ncc")
     image_mean = kernel_mean
@@ -83,6 +91,23 @@ def scores(
     kernel_spread = (taps * taps).sum() - (total**2).sum() / count
     numerator = products - (sums * total[:, None, None]).sum(-3) / count
     return _cosine(numerator, spread.sum(-3) * ~is_flat, kernel_spread)
+
+
+def _near_1(pictures: Tensor) -> Tensor:
+    """Scale each picture [..., C, H, W] whose values are very far from 1, by a power of two.
+
+    No square of a value, nor a product of two sums of squares, leaves float64 then.
+    """
+    ends = pictures.detach().flatten(-3).aminmax(dim=-1)
+    largest = ends.max.maximum(-ends.min)[..., None, None, None]
+    exponent = largest.frexp().exponent.clamp(-_MOST_EXPONENT, _MOST_EXPONENT)  # not of infinity
+    is_far = exponent.abs() > _USUAL_EXPONENT
+    if pictures.device.type == "cpu" and not is_far.any():  # other devices would have to wait
+        return pictures
+    exponent = exponent.where(is_far, exponent.new_zeros(()))
+    half = exponent // 2  # the whole power may be too large for a number
+    one = largest.new_ones(largest.shape)
+    return pictures * one.ldexp(-half) * one.ldexp(half - exponent)
 
 
 def _cosine(products: Tensor, spread: Tensor, kernel_spread: Tensor) -> Tensor:

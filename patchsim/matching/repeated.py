@@ -331,12 +331,16 @@ def _can_be_one_tile(plan: Plan) -> bool:
 def _is_in_range(pixels: Pixels, options: Options) -> bool:
     """Return whether all values lie in the data range that was given, or is that of their type.
 
-    Others are refused, or have a range of their own.
+    Others are refused, or have a range of their own, and so have floats that are far from 1.
     """
     if pixels.dtype.kind == "u" and options.data_range is None:
         return True
     low, high = options.data_range or (0.0, 1.0)
-    return bool(pixels.min() >= low and pixels.max() <= high)  # not of NaN
+    ends = float(pixels.min()), float(pixels.max())
+    if not (ends[0] >= low and ends[1] <= high):  # nor is NaN
+        return False
+    is_correlated = metrics.formula_of(options.metric).correlates
+    return not is_correlated or not value_range.power_near_1(Picture("", pixels), ends)
 
 
 def _has_offset(image: Pixels, kernel: Pixels, metric: str) -> bool:

@@ -20,13 +20,17 @@
  *                sum w (a - m)^2 and sum w (a - m) (b - kernel mean). The spread is 0 if that of
  *                each channel is at most `flat` times its sum of squares.
  *
+ * Energies and spreads of floats are NaN where the window's sum of squares leaves IN_RANGE and not
+ * all that counts is 0: its squares, or their products with those of a kernel that is in range, may
+ * have overflowed or lost digits. The caller scales such a window by a power of two.
+ *
  * Of `scores`, by the formulas of formulas.py:
  * total          of sad and ssd: the sum of the weights times the difference of a value that scores 0
  * spread         of the others: the kernel's sum of squares; of zncc of the kernel less its means, of
  *                integers times `scale`
  * counts, kernel_sums  of zncc, [C]: of integers int64, `scale` over each channel's weights and the
  *                kernel's sums; of floats as those of `centred`
- * scores         double [n]
+ * scores         double [n]; NaN of windows of floats that are out of range
  *
  * Of integers all sums are int64 and exact; the caller sees to it that they fit. Floats are summed
  * in double, in the order that `window_sums.py` describes, whatever the instructions are: products
@@ -58,6 +62,9 @@
 #define SEGMENT 1024 /* pixels of a row that are summed together */
 #define ROWS 65536   /* of 16 bits, whose sum fits 32 */
 #define SHORT 4096 /* values whose terms of 16 bits are summed in 32 */
+/* Sums of squares of floats, of which two have a product that double holds. No square of float32 is
+ * lost, and none of their sums is out of range but 0. */
+#define IN_RANGE(energy) ((energy) >= 0x1p-400 && (energy) <= 0x1p400)
 
 typedef struct {
     const char *image, *kernel;
@@ -204,7 +211,20 @@ INTEGERS(uint16_t, words, 0)
 /* Floats: lanes of a segment, then those of all segments, then of each channel, one after another. */
 typedef enum { ABSOLUTE, SQUARED, ENERGY, PRODUCT, SUM, SQUARES, SPREAD, CENTRED } Term;
 
-#define FLOATS(TYPE, NAME)                                                                \
+#define FLOATS(TYPE, NAME, NARROW)                                                        \
+    static int is_zero_##NAME(const Task *t, const char *window, double energy)           \
+    {                                                                                     \
+        if (NARROW)                                                                       \
+            return energy == 0;                                                           \
+        for (ptrdiff_t row = 0; row < t->height; row++) {                                 \
+            const TYPE *a = (const TYPE *)(window + row * t->pitch);                      \
+            const uint16_t *w = t->weights ? t->weights + row * t->run : NULL;            \
+            for (ptrdiff_t i = 0; i < t->run; i++)                                        \
+                if (a[i] != 0 && (!w || w[i]))                                            \
+                    return 0;                                                             \
+        }                                                                                 \
+        return 1;                                                                         \
+    }                                                                                     \
     INLINE double term_##NAME(Term term, double a, double b, const double *means,         \
                               const double *others)                                       \
     {                                                                                     \
@@ -292,8 +312,13 @@ typedef enum { ABSOLUTE, SQUARED, ENERGY, PRODUCT, SUM, SQUARES, SPREAD, CENTRED
         const double *none = t->scratch;                                                  \
         for (ptrdiff_t number = 0; number < t->count; number++) {                         \
             const char *window = window_of(t, number);                                    \
-            ((double *)t->energies)[number] = sum_##NAME(t, window, ENERGY, none, none);  \
-            ((double *)t->products)[number] = sum_##NAME(t, window, PRODUCT, none, none); \
+            double energy = sum_##NAME(t, window, ENERGY, none, none), product = 0;       \
+            if (IN_RANGE(energy))                                                         \
+                product = sum_##NAME(t, window, PRODUCT, none, none);                     \
+            else                                                                          \
+                energy = is_zero_##NAME(t, window, energy) ? 0 : NAN;                     \
+            ((double *)t->energies)[number] = energy;                                     \
+            ((double *)t->products)[number] = product;                                    \
         }                                                                                 \
     }                                                                                     \
     INLINE void centred_##NAME(const Task *t)                                             \
@@ -314,18 +339,20 @@ typedef enum { ABSOLUTE, SQUARED, ENERGY, PRODUCT, SUM, SQUARES, SPREAD, CENTRED
             sums = channels_##NAME(t, window, SQUARES, means, others);                    \
             memcpy(squares, sums, (size_t)channels * sizeof *squares);                    \
             sums = channels_##NAME(t, window, SPREAD, means, others);                     \
-            double spread = 0;                                                            \
+            double spread = 0, energy = 0;                                                \
             int flat = 1;                                                                 \
             for (ptrdiff_t c = 0; c < channels; c++) {                                    \
-                spread += sums[c];                                                        \
+                spread += sums[c], energy += squares[c];                                  \
                 flat = flat && sums[c] <= t->flat * squares[c];                           \
             }                                                                             \
             t->spreads[number] = flat ? 0 : spread;                                       \
+            if (!IN_RANGE(energy))                                                        \
+                t->spreads[number] = is_zero_##NAME(t, window, energy) ? 0 : NAN;         \
             ((double *)t->products)[number] = sum_##NAME(t, window, CENTRED, means, others); \
         }                                                                                 \
     }
-FLOATS(float, floats)
-FLOATS(double, doubles)
+FLOATS(float, floats, 1)
+FLOATS(double, doubles, 0)
 
 typedef void (*Pass)(const Task *);
 typedef enum { DIFFERENCES, CORRELATIONS, CENTRED_SUMS, PASSES } Kind;
@@ -569,6 +596,8 @@ typedef enum { SAD, SSD, NCC, ZNCC, METRICS } Metric;
 static double correlation_of(double products, double spread, double kernel_spread)
 {
     double score = products / sqrt(spread * kernel_spread);
+    if (isnan(spread)) /* it is out of range */
+        return spread;
     if (!isfinite(score)) { /* a spread is 0, or the product of both underflowed to 0 */
         const double roots = sqrt(spread) * sqrt(kernel_spread);
         score = roots > 0 ? products / roots : 0;

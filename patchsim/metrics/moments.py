@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchsim.metrics.formulas import Formula, correlation
 from patchsim.metrics.weights import channel_totals
-from patchsim.metrics.window_sums import FITS_INT64, Pair, Places, Values
+from patchsim.metrics.window_sums import FITS_INT64, Pair, Places, Values, near_1
 from patchsim.types import Pixels
 
 _ITSELF: Places = np.zeros((1, 2), np.int64)
@@ -48,7 +48,10 @@ class Moments(NamedTuple):
     def from_pixels(
         cls, pixels: Pixels, formula: Formula, weights: NDArray[Any] | None = None
     ) -> Moments:
-        """Return the moments of a kernel [h, w, C] with integer weights [h, w] or [h, w, C]."""
+        """Return the moments of a kernel [h, w, C] with integer weights [h, w] or [h, w, C].
+
+        Their spread is NaN if the squares of floats are out of range; see `of_kernel`.
+        """
         # Every sum of a channel with weight 0 is 0, so any divisor gives its mean.
         counts = [count or 1 for count in channel_totals(pixels.shape, weights)]
         itself = Pair.of(pixels, pixels, weights)
@@ -63,7 +66,10 @@ class Moments(NamedTuple):
         return cls(True, counts, None, exact.sums, spread[0], exact.scale)
 
     def scores(self, pair: Pair, places: Places) -> Values:
-        """Return the scores of windows, [n], with the kernel that these moments are of."""
+        """Return the scores of windows, [n], with the kernel that these moments are of.
+
+        They are NaN where the squares of floats are out of range; see `Pair.scaled`.
+        """
         if self.means is not None:
             _, spreads, products = pair.centred(places, self.counts, self.means)
             return _scores(products, spreads, self.spread)
@@ -92,9 +98,25 @@ class Moments(NamedTuple):
         return products_off_means
 
 
+def of_kernel(
+    pixels: Pixels, formula: Formula, weights: NDArray[Any] | None = None
+) -> tuple[Pixels, Moments]:
+    """Return a kernel whose sums are in range, and its moments.
+
+    Floats that are very far from 1 are scaled by a power of two, which changes no score.
+    """
+    moments = Moments.from_pixels(pixels, formula, weights)
+    if math.isnan(moments.spread):
+        pixels = near_1(pixels, Pair.of(pixels, pixels, weights).weights)
+        moments = Moments.from_pixels(pixels, formula, weights)
+    return pixels, moments
+
+
 def _scores(products: NDArray[Any], spreads: NDArray[Any], kernel_spread: float) -> Values:
     """Return correlations of sums that are exact or float64."""
     scores: Values = correlation(
         products.astype(np.float64), spreads.astype(np.float64), float(kernel_spread)
     )
+    if spreads.dtype.kind == "f":
+        scores[np.isnan(spreads)] = np.nan
     return scores

@@ -18,6 +18,8 @@ from patchsim.types import Pixels, Weights
 if TYPE_CHECKING:
     from patchsim.metrics.moments import Moments
 
+_FIRST: Places = np.zeros((1, 2), np.int64)  # the window of a picture of its size
+
 Indices = NDArray[np.int64]  # [n]
 Exact = Callable[[Indices, Indices], NDArray[np.float64]]  # y, x of windows -> their scores
 
@@ -30,7 +32,7 @@ def has_scores(kernel: Kernel, metric: str) -> bool:
     formula = formula_of(metric)
     if not formula.correlates:
         return True
-    return _moments(kernel.pixels, formula, kernel.weights).spread != 0
+    return _moments(kernel.pixels, formula, kernel.weights)[1].spread != 0
 
 
 def check_kernel(kernel: Kernel, metric: str, name: str, *, left_out: bool = False) -> None:
@@ -107,10 +109,13 @@ def exact(
     return ExactKernel(kernel, metric, span, weights).on(pixels, visible)
 
 
-def _moments(pixels: Pixels, formula: Formula, weights: NDArray[Any] | None) -> Moments:
-    from patchsim.metrics.moments import Moments  # for metrics that correlate
+def _moments(
+    pixels: Pixels, formula: Formula, weights: NDArray[Any] | None
+) -> tuple[Pixels, Moments]:
+    """Return a kernel whose sums are in range, and its moments."""
+    from patchsim.metrics import moments  # for metrics that correlate
 
-    return Moments.from_pixels(pixels, formula, weights)
+    return moments.of_kernel(pixels, formula, weights)
 
 
 class ExactKernel:
@@ -130,7 +135,7 @@ class ExactKernel:
         self.full_difference = span * span if self.formula.squares else span
         self.moments: Moments | None = None
         if self.formula.correlates:
-            self.moments = _moments(kernel, self.formula, weights)
+            kernel, self.moments = _moments(kernel, self.formula, weights)
         self.weight_sum = total_weight(kernel.shape, weights)
         self.itself = Pair.of(kernel, kernel, weights)
         total = self.weight_sum * self.full_difference
@@ -154,7 +159,7 @@ class ExactKernel:
             return scores_of_sums(
                 pair, self.moments, self.weight_sum, places, self.formula, self.full_difference
             )
-        return pair.scores(places, self._arguments)
+        return _with_scaled(pair.scores(places, self._arguments), pair, places, self.scores)
 
 
 def scores_of_sums(
@@ -167,11 +172,23 @@ def scores_of_sums(
 ) -> NDArray[np.float64]:
     """Return scores of windows that are made of their sums here, [n]."""
     if moments is not None:
-        return moments.scores(pair, places)
+        return _with_scaled(moments.scores(pair, places), pair, places, moments.scores)
     if weight_sum == 0:
         return np.zeros(len(places))
     sums = pair.differences(places, squares=formula.squares)
     return similarity(sums, weight_sum, full_difference)
+
+
+def _with_scaled(
+    scores: NDArray[np.float64],
+    pair: Pair,
+    places: Places,
+    again: Callable[[Pair, Places], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Score windows of floats again that are so far from 1 that their scores are NaN, scaled."""
+    for number in np.flatnonzero(np.isnan(scores)):
+        scores[number] = again(pair.scaled(places[number]), _FIRST)[0]
+    return scores
 
 
 def _arguments(
@@ -232,7 +249,7 @@ class ExactScore:
             return float(exact.scores(self._pair, place[None])[0])
         moments = None
         if exact.moments is not None:
-            moments = _moments(pixels, exact.formula, weights)
+            pixels, moments = _moments(pixels, exact.formula, weights)
         return float(
             scores_of_sums(
                 Pair.of(self._pair.image, pixels, weights),

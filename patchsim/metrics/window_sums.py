@@ -6,6 +6,7 @@ float64 in the order that `plain_sums` describes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from types import ModuleType
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from patchsim.metrics import plain_sums
 
 FITS_INT64 = 1 << 63
+# Sums of squares of floats, of which two have a product that float64 holds, as in _windows.c. Those
+# of float32 are in range, or 0.
+_IN_RANGE = 2.0**-400, 2.0**400
 
 Places = NDArray[np.int64]  # [n, 2], y and x of the top-left pixels of windows
 Values = NDArray[np.float64]
@@ -85,7 +89,7 @@ class Pair(NamedTuple):
         """Return sums of squares and of products with the kernel, [n], and of values, [n, C].
 
         Those of integers are exact, int64 or Python's. The last are empty unless asked for, of
-        integers.
+        integers. Squares of floats are NaN where their sum is out of range; see `scaled`.
         """
         built, count, channels = self._extension(), len(places), self.kernel.shape[2]
         if built is None:
@@ -121,7 +125,8 @@ class Pair(NamedTuple):
         means : float64 array [n, C]
         spreads, products : float64 arrays [n]
             Sums of squares, and of products with the kernel less its means. A spread is 0 if that
-            of each channel is at most `FLAT` times its sum of squares.
+            of each channel is at most `FLAT` times its sum of squares, and NaN where the squares'
+            sum is out of range; see `scaled`.
         """
         divisors, count = np.array(counts, np.float64), len(places)
         built = self._extension()
@@ -153,6 +158,8 @@ class Pair(NamedTuple):
         of_kernel : dict
             The arguments of the extension that are not named here: the metric, and what it takes
             of the kernel. The integers must fit its 64 bits.
+
+        They are NaN where sums of squares of floats are out of range; see `scaled`.
         """
         built = extension()
         assert built is not None, "its caller asks first"
@@ -160,6 +167,14 @@ class Pair(NamedTuple):
         for batch, image, at in self._calls(places):
             built.scores(image=image, places=at, scores=scores[batch], **arguments, **of_kernel)
         return scores
+
+    def scaled(self, place: NDArray[np.int64]) -> Pair:
+        """Return a window of floats alone, with its values brought near 1, beside the kernel.
+
+        The power of two changes no correlation, and no square of these values is lost.
+        """
+        window = near_1(self._window(*place.tolist()), self.weights)
+        return Pair(window, self.kernel, self.weights)
 
     def _extension(self) -> ModuleType | None:
         """Return the extension if sums of integers fit its 64 bits."""
@@ -190,7 +205,8 @@ class Pair(NamedTuple):
         if self.is_integer:
             sums = plain_sums.of_integers(window, self.kernel, self.weights, terms)
             return np.array(sums, object)
-        return plain_sums.of_floats(window, self.kernel, self.weights, terms)
+        with np.errstate(all="ignore"):  # of values far from 1, whose sums are told of
+            return plain_sums.of_floats(window, self.kernel, self.weights, terms)
 
     def _plain_correlations(
         self, places: Places, *, sums_values: bool
@@ -203,6 +219,9 @@ class Pair(NamedTuple):
             np.array([_total(sums) for sums in each(terms)], of_type)
             for terms in (lambda a, _b: a * a, lambda a, b: a * b)
         )
+        if not self.is_integer:
+            energies = self._checked(energies, energies, places)
+            products = np.where(energies > 0, products, 0.0)
         if not sums_values:
             return energies, products, np.empty((len(places), 0))
         return energies, products, np.array(each(lambda a, _b: a), of_type)
@@ -219,8 +238,34 @@ class Pair(NamedTuple):
         products = self._plain(
             place, lambda a, b: (a - values_of(means, a)) * (b - values_of(kernel_means, b))
         )
-        is_flat = bool((spreads <= FLAT * squares).all())
-        return means, 0.0 if is_flat else _total(spreads), _total(products)
+        spread = 0.0 if (spreads <= FLAT * squares).all() else _total(spreads)
+        energies = np.array([_total(squares)])
+        (spread,) = self._checked(np.array([spread]), energies, place[None]).tolist()
+        return means, spread, _total(products)
+
+    def _checked(self, sums: Values, energies: Values, places: Places) -> Values:
+        """Return sums over windows, or NaN where the windows' sums of squares are out of range."""
+        is_in_range = (energies >= _IN_RANGE[0]) & (energies <= _IN_RANGE[1])
+        checked = np.where(is_in_range, sums, np.nan)
+        for number in np.flatnonzero(np.isnan(checked)):
+            if not _counted(self._window(*places[number].tolist()), self.weights).any():
+                checked[number] = 0.0
+        return checked
+
+
+def near_1(pixels: Pixels, weights: NDArray[Any] | None) -> Pixels:
+    """Return floats times a power of two by which the largest that counts is 1/2 to 1.
+
+    What does not count becomes 0. Weights are [h, w, C].
+    """
+    counted = _counted(pixels, weights)
+    largest = float(np.abs(counted).max())
+    scaled: Pixels = np.ldexp(counted, -math.frexp(largest)[1])
+    return scaled
+
+
+def _counted(pixels: Pixels, weights: NDArray[Any] | None) -> Pixels:
+    return pixels if weights is None else np.where(weights > 0, pixels, pixels.dtype.type(0))
 
 
 def _total(sums: NDArray[Any]) -> Any:

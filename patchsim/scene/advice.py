@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from patchsim.types import Pixels
 _SMALL = {"uint8": 1 / 16, "uint16": 1 / 4}
 _SMALL_FLOATS = 1 / 4
 _WIDE = 2  # times the range of 8 bits
+_NOTHING = 2.0**-40  # of the data range: scores of floats that vary by less are about equal
 _DEPTHS = (8, 10, 12, 14)  # bits of which 16 often hold values
 _ROWS = 16  # most pictures show in every 16th row that they are not small, or in colour
 _FEW = 1 << 13  # values that are looked at in less time than another call takes
@@ -51,7 +53,9 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     if not depends or image.shift or is_unread:
         return []
     if options.data_range is not None:
-        return _beside_wide_range([image, *kernels], options.data_range)
+        pictures = [image, *kernels]
+        wide = _beside_wide_range(pictures, options.data_range)
+        return wide or _next_to_nothing(pictures, options.data_range)
     largest = _largest_if_small(image.pixels)
     if largest is None:
         return []
@@ -89,6 +93,28 @@ def _beside_wide_range(pictures: Sequence[Picture], data_range: tuple[float, flo
     return [
         f"{name} has 8 bits, which --data-range takes as values up to 255 of {low:g} to {high:g}:"
         " it counts as far darker;\nuse --metric zncc (metric='zncc'), which needs no range"
+    ]
+
+
+def _next_to_nothing(pictures: Sequence[Picture], data_range: tuple[float, float]) -> list[str]:
+    """Return a notice if floats vary by so little of the range that scores hardly differ."""
+    room = (data_range[1] - data_range[0]) * _NOTHING
+    pixels = [picture.pixels for picture in pictures]
+    if any(one.dtype.kind != "f" for one in pixels):
+        return []
+    low, high = math.inf, -math.inf
+    for values in (pixels[0][len(pixels[0]) // 2], *pixels):  # one row tells of most images
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        if not high - low <= room:  # nor is NaN
+            return []
+    if low == high:
+        return []
+    first, last = data_range
+    return [
+        f"all values lie from {low:g} to {high:g}, next to nothing of the data range {first:g} to"
+        f" {last:g}: every score is about the same, and the best place says little;\n"
+        "name their own range with --data-range LO:HI (data_range=), or use --metric zncc"
+        " (metric='zncc'), which needs none"
     ]
 
 
@@ -150,4 +176,6 @@ def _end(largest: float, kind: str) -> str:
     if kind == "uint8":
         return f"{largest:.0f}"
     step = 10.0 ** (math.floor(math.log10(largest)) - 1)  # two digits
+    if step < sys.float_info.min:  # and has few digits itself
+        return repr(largest)
     return f"{math.ceil(largest / step - 1e-9) * step:.10g}"

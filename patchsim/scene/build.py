@@ -160,7 +160,7 @@ class Scene(NamedTuple):
             visible = edges.visibility(visible, options.padding)
         if options.invert:
             inversion.check(options, is_range_known=data_range == options.data_range)
-        compared = comparisons.of(image, data_range, options.memory)
+        compared = comparisons.of(image, ends, data_range, options.memory)
         conversion = compared.conversion
         names = [image.name, *compared.names]
         del image

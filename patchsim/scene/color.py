@@ -42,6 +42,7 @@ from patchsim.scene import edges
 from patchsim.types import Pixels
 
 DEFAULT = "auto"
+LINEAR = (DEFAULT, "gray", "rgb")  # they need no range of values, and scale with them
 
 _Plane = NDArray[np.floating[Any]]  # [rows, cols]
 _Planes = tuple[_Plane, _Plane, _Plane]
@@ -90,7 +91,7 @@ def common_range(color: str, dtype: np.dtype[Any], low: float, span: float) -> t
 
     For `hsv`, `lab` and `edges` it begins at 0, with the width 255, 65535 or, for floats, 1.
     """
-    if color in (DEFAULT, "gray", "rgb"):
+    if color in LINEAR:
         return low, span
     return 0.0, INTEGER_RANGE.get(type_name(dtype), 1)
 
@@ -114,7 +115,7 @@ def convert(pixels: Pixels, channels: int, color: str, *, low: float, span: floa
     array [H, W, channels]
         In the same dtype.
     """
-    if color in (DEFAULT, "gray", "rgb"):
+    if color in LINEAR:
         if pixels.shape[2] == channels:
             return pixels
         if color != "gray":

@@ -18,11 +18,10 @@ from patchsim.options import Options
 from patchsim.pictures.reader import Picture
 from patchsim.scene import color as colors
 from patchsim.scene import edges, flatness, masks, unusable, value_range
-from patchsim.scene.conversion import Conversion, common_channels
+from patchsim.scene.conversion import Conversion, common_channels, is_free_of_scale
 from patchsim.scene.inversion import Inverses
 from patchsim.types import Pixels, Weights
 
-_PLAIN_COLORS = (colors.DEFAULT, "gray", "rgb")  # which need no range of values
 _KINDS = 3  # of images: grey and colour in turn, and one more
 _OFFSETS = 2  # of kernels that are kept less one, the last ones used
 
@@ -43,6 +42,8 @@ class Comparison:
     extents : sequence of (lowest, highest)
         The values of the kernels, from `value_range.extent`.
     options : Options
+    power : int, optional
+        As for `value_range.common`.
 
     Attributes
     ----------
@@ -72,6 +73,7 @@ class Comparison:
         weights: Sequence[Weights | None],
         extents: Sequence[tuple[float, float]],
         options: Options,
+        power: int | None,
     ) -> None:
         self._options = options
         self._lock = Lock()
@@ -91,7 +93,7 @@ class Comparison:
         self.numbers = unusable.remaining(len(kernels), self.faults, strict=options.strict)
         self.pictures = [kernels[number] for number in self.numbers]
         self._weights = [weights[number] for number in self.numbers]
-        self.conversion = Conversion([image, *self.pictures], options)
+        self.conversion = Conversion([image, *self.pictures], options, power)
         self.zero: NDArray[Any] = self.conversion.zero(image.pixels.shape[2])
 
     def offset(self, image: Pixels) -> Pixels | None:
@@ -134,7 +136,8 @@ class Comparison:
     def _kernels(self) -> list[Kernel]:
         shares, conversion, kernels = self.conversion.shares, self.conversion, []
         for picture, weights in zip(self.pictures, self._weights, strict=True):
-            pixels = conversion.in_colors(conversion.in_range(picture.pixels, picture.shift))
+            pixels = conversion.kernel_in_range(picture.pixels, picture.shift)
+            pixels = conversion.in_colors(pixels)
             if len(set(shares)) > 1:
                 weights = masks.value_weights(weights, shares, pixels.shape[:2])
             rim = edges.RIM if self._options.color == edges.NAME else 0
@@ -195,22 +198,41 @@ class Comparisons:
         """Return the comparisons of these pictures in place of the kernels."""
         return Comparisons(pictures, self._weights, self._options)
 
-    def of(self, image: Picture, data_range: tuple[float, float] | None, memory: int) -> Comparison:
+    def of(
+        self,
+        image: Picture,
+        ends: tuple[float, float],
+        data_range: tuple[float, float] | None,
+        memory: int,
+    ) -> Comparison:
         """Return how the kernels are compared with an image, in a data range.
+
+        Parameters
+        ----------
+        image : Picture
+        ends : (lowest, highest)
+            The image's values, from `value_range.extent`.
+        data_range : (low, high), optional
+        memory : int
+            Bytes.
 
         Raises
         ------
         InputError
             If no kernel fits the image, or memory does not suffice to bring all to the colours.
         """
-        key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range
+        is_free = is_free_of_scale(self._options)
+        power = value_range.power_near_1(image, ends) if is_free else None
+        key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range, power
         with self._lock:
             comparison = self._kept.pop(key, None)
             if comparison is None:
                 options = self._options
                 if data_range != options.data_range:
                     options = replace(options, data_range=data_range)
-                comparison = Comparison(image, self.pictures, self._weights, self._extents, options)
+                comparison = Comparison(
+                    image, self.pictures, self._weights, self._extents, options, power
+                )
             self._kept[key] = comparison
             if len(self._kept) > _KINDS:
                 del self._kept[next(iter(self._kept))]
@@ -243,7 +265,7 @@ class Comparisons:
     def is_free_of_range(self) -> bool:
         """Whether no data range was given, and no score depends on one."""
         options = self._options
-        is_plain = options.color in _PLAIN_COLORS
+        is_plain = options.color in colors.LINEAR
         correlates = metrics.formula_of(options.metric).correlates
         return options.data_range is None and is_plain and correlates
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from patchsim import metrics
 from patchsim.errors import InputError, printable
 from patchsim.options import Options
 from patchsim.pictures import arrays, windowed
@@ -25,6 +26,8 @@ class Conversion:
     pictures : sequence of Picture
         Those that are compared.
     options : Options
+    power : int, optional
+        As for `value_range.common`.
 
     Attributes
     ----------
@@ -37,11 +40,14 @@ class Conversion:
         If the pictures do not go together, or the weights of channels do not.
     """
 
-    def __init__(self, pictures: Sequence[Picture], options: Options) -> None:
+    def __init__(
+        self, pictures: Sequence[Picture], options: Options, power: int | None = None
+    ) -> None:
         self._color = options.color
         self._common = value_range.common(
-            pictures, options.data_range, may_shift=_can_shift(options)
+            pictures, options.data_range, may_shift=_can_shift(options), power=power
         )
+        self._is_free_of_scale = is_free_of_scale(options)
         self._channels = common_channels(pictures, options.color)
         self.low, self.span = colors.common_range(
             options.color, self._common.dtype, self._common.low, self._common.span
@@ -69,6 +75,12 @@ class Conversion:
     def in_range(self, pixels: Pixels, shift: int) -> Pixels:
         """Bring a picture [H, W, C], whose values have been shifted, to the type and range."""
         return self._common.convert(pixels, shift)
+
+    def kernel_in_range(self, pixels: Pixels, shift: int) -> Pixels:
+        """Bring a kernel to the type and range, or to a range of its own if no score tells."""
+        common = self._common
+        convert = common.convert_alone if self._is_free_of_scale else common.convert
+        return convert(pixels, shift)
 
     def in_colors(self, pixels: Pixels) -> Pixels:
         """Bring a picture of the type and range to the colours, with the channels that count."""
@@ -118,6 +130,18 @@ def common_channels(pictures: Sequence[Picture], color: str) -> int:
             if notice is not None:
                 raise InputError(notice) from error
         raise
+
+
+def is_free_of_scale(options: Options) -> bool:
+    """Return whether all stays the same if the values of a picture, or of a kernel, are scaled.
+
+    `ncc` of an inverted kernel depends on the ends of the data range, and so do differences of
+    pixels.
+    """
+    formula = metrics.formula_of(options.metric)
+    is_inverted = options.invert and not formula.subtracts_means
+    depends = is_inverted or options.pixel_tolerance is not None
+    return formula.correlates and options.color in colors.LINEAR and not depends
 
 
 def _can_shift(options: Options) -> bool:

@@ -15,8 +15,7 @@ from patchsim import metrics
 from patchsim.errors import InputError, printable, titled
 from patchsim.metrics import Kernel
 from patchsim.options import Options
-
-_PLAIN_COLORS = ("auto", "gray", "rgb")
+from patchsim.scene import color as colors
 
 
 def check(options: Options, *, is_range_known: bool) -> None:
@@ -38,7 +37,7 @@ def check(options: Options, *, is_range_known: bool) -> None:
             "--invert (invert=True) adds nothing to --color edges, in which light on dark and dark"
             " on light are the same;\nleave it out"
         )
-    if options.color not in _PLAIN_COLORS:
+    if options.color not in colors.LINEAR:
         raise InputError(
             f"--invert (invert=True) is of light and dark, which are no opposites in the colours"
             f" {options.color};\ngive --color gray, rgb or auto"

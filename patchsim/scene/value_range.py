@@ -16,6 +16,8 @@ from patchsim.types import Pixels
 
 _UNSCALED = 2.0**-20, 2.0**20  # float ranges of this size, such as 12-bit data, are not scaled
 _LARGEST_EXPONENT = 1022  # of a range from -2^1022 to 2^1022, whose width is a float
+_LARGEST_RANGE = 400  # the exponent of the widest range of scaled values; its square is a float
+_KERNEL_EXPONENTS = 60  # of the largest value of a kernel, whose square float32 holds
 
 
 class CommonRange(NamedTuple):
@@ -51,12 +53,47 @@ class CommonRange(NamedTuple):
         converted = _to_type(pixels, self.dtype, scale=not self.is_given)
         return np.ldexp(converted, self.power) if self.power else converted
 
+    def convert_alone(self, pixels: Pixels, shift: int = 0) -> Pixels:
+        """Convert a kernel whose scores are the same if it alone is scaled.
+
+        Its power of two is its own if its values are far from 1 by that of the image.
+        """
+        if self.dtype.kind != "f":
+            return self.convert(pixels, shift)
+        unscaled = self._replace(power=0).convert(pixels, shift)
+        largest = max(abs(float(unscaled.min())), abs(float(unscaled.max())))
+        power, exponent = self.power, math.frexp(largest)[1]
+        if largest and abs(exponent + power) > _KERNEL_EXPONENTS:
+            power = -exponent
+        return np.ldexp(unscaled, power) if power else unscaled
+
+
+def power_near_1(image: Picture, ends: tuple[float, float]) -> int | None:
+    """Return the power of two that brings the values of an image near 1, or 0 if they are.
+
+    None for unsigned integers, and where the values are not known.
+
+    Parameters
+    ----------
+    image : Picture
+    ends : (lowest, highest)
+        Its values, from `extent`.
+    """
+    is_unsigned = image.pixels.dtype.kind == "u" and not image.shift
+    if is_unsigned or not np.isfinite(ends).all():
+        return None
+    largest = max(map(abs, ends))
+    if largest == 0 or _UNSCALED[0] <= largest <= _UNSCALED[1]:
+        return 0
+    return -math.frexp(largest)[1]
+
 
 def common(
     pictures: Sequence[Picture],
     data_range: tuple[float, float] | None,
     *,
     may_shift: bool = True,
+    power: int | None = None,
 ) -> CommonRange:
     """Return the type and range in which pictures are compared.
 
@@ -72,6 +109,8 @@ def common(
     data_range : (low, high), optional
     may_shift : bool
         Whether the scores stay the same if all values are shifted.
+    power : int, optional
+        The power of two by which floats are scaled, in place of the one that suits the data range.
     """
     if any(picture.shift for picture in pictures) and may_shift and data_range is not None:
         lowest = math.floor(data_range[0])
@@ -87,14 +126,24 @@ def common(
         if dtype.kind == "f":
             # float32 holds 8- and 16-bit values exactly; only a float64 picture needs more.
             dtype = np.dtype(np.float64 if np.float64 in dtypes else np.float32)
-        return CommonRange(dtype, 0.0, INTEGER_RANGE.get(type_name(dtype), 1), is_given=False)
+        usual = CommonRange(dtype, 0.0, INTEGER_RANGE.get(type_name(dtype), 1), is_given=False)
+        return _scaled(usual, power or 0)
     low, span, size = float(data_range[0]), check_range(data_range), max(map(abs, data_range))
-    if dtype.kind == "f" and not _UNSCALED[0] <= size <= _UNSCALED[1]:
-        power = -math.floor(math.log2(size))
-        return CommonRange(
-            dtype, math.ldexp(low, power), math.ldexp(span, power), is_given=True, power=power
-        )
-    return CommonRange(dtype, low, span, is_given=True)
+    if power is None:
+        is_near = _UNSCALED[0] <= size <= _UNSCALED[1]
+        power = 0 if is_near else -math.floor(math.log2(size))
+    return _scaled(CommonRange(dtype, low, span, is_given=True), power)
+
+
+def _scaled(common_range: CommonRange, power: int) -> CommonRange:
+    """Scale a range of floats, and the values that will be converted, by a power of two."""
+    if common_range.dtype.kind != "f":
+        return common_range
+    low, span = common_range.low, common_range.span
+    # Values may be so small a part of the range that it would overflow; no score depends on it.
+    most = _LARGEST_RANGE - math.frexp(max(abs(low), span))[1]
+    low, span = (math.ldexp(end, min(power, most)) for end in (low, span))
+    return common_range._replace(low=low, span=span, power=power)
 
 
 def exact_offset(image: Pixels, kernels: Sequence[Pixels]) -> Pixels | None:

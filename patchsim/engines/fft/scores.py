@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Seen, SharedScorer
-from patchsim.engines.fft.spreads import float_rounding, inverse_root
+from patchsim.engines.fft.spreads import LEAST_ENERGY, float_rounding, inverse_root
 from patchsim.engines.fft.sums import Reference, Tile, can_need_double, moments_bytes
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Cached, Shared
@@ -147,7 +147,13 @@ def _ncc(tile: Tile) -> _Scores:
     products, off = tile.products(float(scale.max()))
     scores = metrics.correlation(products, spread, kernel.spread)
     error = scale * off + float_rounding(kernel.problem)
-    return scores, namespace(spread).where(spread > 0, _and_rounding(error), 0.0)
+    xp = namespace(spread)
+    error = xp.where(spread > 0, _and_rounding(error), 0.0)
+    is_lost = spread < LEAST_ENERGY
+    if is_lost.any():  # but not where all is 0
+        is_lost &= tile.box_sums(cast((tile.pixels != 0).any(-1), DOUBLE)) > 0
+        error = xp.where(is_lost, 2.0, error)
+    return scores, error
 
 
 def _zncc(tile: Tile) -> _Scores:
@@ -247,8 +253,9 @@ class Contrast:
         uniform = uniform_windows(tile.pixels, problem.kernel[:2], problem.stride)
         # The rounding of these sums, and of those in `metrics.exact`.
         off = float_rounding(problem) * energy
-        self.flat = (spread + off <= FLAT * raw).all(0) | uniform
-        clear = (spread - off > FLAT * raw).any(0) & ~self.flat
+        is_lost = raw.sum(0) < LEAST_ENERGY
+        self.flat = ((spread + off <= FLAT * raw).all(0) & ~is_lost) | uniform
+        clear = (spread - off > FLAT * raw).any(0) & ~self.flat & ~is_lost
         self.total, off = xp.where(clear, spread.sum(0), 0.0), off.sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.doubt = xp.where(self.total > 4 * off, off / self.total, 1.0)

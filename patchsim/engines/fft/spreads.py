@@ -11,6 +11,10 @@ from patchsim.engines.problem import Problem
 from patchsim.numerics.array_api import Array, namespace
 from patchsim.numerics.precision import UNIT_ROUNDOFF
 
+# Windows of floats with smaller sums of squares are left to `metrics.exact`, which scales their
+# values: their squares lose digits, or vanish.
+LEAST_ENERGY = 2.0**-900
+
 
 class Spread:
     """The spread of windows of integers, which kernels of one size share.

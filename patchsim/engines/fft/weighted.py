@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds, Seen, SharedScorer
+from patchsim.engines.fft.spreads import LEAST_ENERGY
 from patchsim.engines.fft.weighted_sums import (
     Reference,
     Sums,
@@ -304,6 +305,8 @@ def _correlated(
             flat += around
             flat += around
             doubtful |= moments.values <= flat
+            if rounding:
+                doubtful |= moments.size < LEAST_ENERGY
             room = xp.subtract(moments.values, around, out=flat)
             xp.clip(room, 0, None, out=room)
             error += xp.divide(around, room, out=room)
