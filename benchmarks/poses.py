@@ -32,7 +32,7 @@ from scipy import ndimage
 from patchsim import Report, match
 from patchsim.geometry import polygons
 from patchsim.metrics import Kernel
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import Fitted, PoseSearch, Range, score
 from patchsim.registration.fitted import corners
 

@@ -228,7 +228,7 @@ SLOW = (
 )
 # What other commands, other options, other formats of files and other engines need.
 UNUSED = """
-    cli.completion cli.completion_scripts cli.loss compat registration
+    cli.completion cli.completion_scripts cli.loss cli.usage compat registration
     engines.common.fused_weighted engines.pruned.best_finder engines.pruned.byte_copy
     engines.pruned.byte_search engines.pruned.cells engines.pruned.wide_search
     geometry.polygons geometry.turned_boxes
@@ -239,10 +239,11 @@ UNUSED = """
     output.exporters.map output.map_files.contract output.reduced_image output.thumbnails
     pictures.chunk_cache pictures.coded_size pictures.fourth_channel pictures.jpeg pictures.large
     pictures.piped pictures.plane pictures.png16 pictures.pnm pictures.reduced
-    pictures.slide_source pictures.source pictures.zarr_layout
-    planning.replanning poses.axis poses.grid ranking.block_maxima ranking.pruned_windows
+    pictures.least_bytes pictures.frames pictures.slide_source pictures.source pictures.zarr_layout
+    planning.replanning poses.axis poses.grid poses.warp ranking.block_maxima ranking.pruned_windows
     scene.visible_windows
-    search.bands search.place_count search.threshold_share search.unkept_maps search.window_sample
+    search.bands search.criteria search.place_count search.threshold_share search.unkept_maps
+    search.window_sample
 """
 
 

@@ -3,13 +3,15 @@
 # Annotations are values here: as text, Typer would compile the options before a command four times.
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 import patchsim
 from patchsim import choices
-from patchsim.cli import environment, typed, usage
+from patchsim.cli import environment, typed
 from patchsim.errors import InputError
 
 _COMPLETION = ("--install-completion", "--show-completion")
@@ -29,7 +31,7 @@ class _Command(typed.Command):
         options = [one for one in self.get_params(ctx) if one.param_type_name == "option"]
         given = environment.defaults(options)
         ctx.default_map = given
-        with usage.explaining(self, ctx):
+        with _explaining(self, ctx):
             left = super().parse_args(ctx, args)
         ignored = environment.settle(ctx, options, given)
         for text in ignored + environment.unknown(ctx, options):
@@ -76,6 +78,20 @@ class _Command(typed.Command):
                     )
 
 
+@contextmanager
+def _explaining(command: Any, context: Any) -> Iterator[None]:
+    """Raise in our words what the parser says of the words of a command."""
+    try:
+        yield
+    except typer.TyperException as error:
+        from patchsim.cli import usage  # where words are wrong
+
+        known = usage.explained(error, command, context)
+        if known is None:
+            raise
+        raise known from error
+
+
 def _shown(argument: Any) -> str:
     """Return an argument as the usage shows it, such as ``KERNEL...``."""
     name = str(argument.metavar) if argument.required else f"[{argument.metavar}]"
@@ -97,12 +113,14 @@ class _Commands(typed.Group):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not ctx.resilient_parsing:
             args = _alone(*args)
-        with usage.explaining(self, ctx):
+        with _explaining(self, ctx):
             return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
         if word not in self.commands:
+            from patchsim.cli import usage
+
             raise usage.unknown_command(args, tuple(self.commands))
         return super().resolve_command(ctx, args)
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import typer
 
 from patchsim import choices
 from patchsim.cli import console
@@ -31,19 +28,7 @@ _LONG = 5  # characters of an option that a misspelt one may mean
 _SURPLUS = r"unexpected extra arguments?(?:\(s\))? \((.*)\)"
 
 
-@contextmanager
-def explaining(command: Any, context: Any) -> Iterator[None]:
-    """Raise in our words what the parser says of the words of a command."""
-    try:
-        yield
-    except typer.TyperException as error:
-        known = _explained(error, command, context)
-        if known is None:
-            raise
-        raise known from error
-
-
-def _explained(error: Any, command: Any, context: Any) -> InputError | None:
+def explained(error: Any, command: Any, context: Any) -> InputError | None:
     """Return what was asked, found and is to do for an error of the parser; None if it is new.
 
     Parameters

@@ -21,7 +21,7 @@ import numpy as np
 from patchsim.geometry import polygons
 from patchsim.geometry.turned_boxes import TurnedBoxes
 from patchsim.matches import auto_threshold
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 
 if TYPE_CHECKING:
     from patchsim.metrics.local_differences import Measured

@@ -16,17 +16,17 @@ from patchsim.matches.selection import Selection
 from patchsim.options import Options
 from patchsim.output.report import Display, Report
 from patchsim.output.report_parts import BestBelow, KernelReport, Match, PosesReport
-from patchsim.poses.warp import DECIMALS, Frame, Pose
+from patchsim.poses.pose import DECIMALS, Frame, Pose
 from patchsim.scene.build import Scene
 from patchsim.scene.unusable import SkippedKernel
 from patchsim.search import jobs as searched
-from patchsim.search.criteria import Criteria
 from patchsim.search.jobs import Found, Job, Scored
 
 if TYPE_CHECKING:
     from patchsim.matches.pose_selection import Candidate, PoseSelection
     from patchsim.metrics.local_differences import Measured
     from patchsim.output.targets import Outputs
+    from patchsim.search.criteria import Criteria
 
 _DECIMALS = 4  # of positions in pixels
 # The words in place of an engine's name: where poses were fitted without scores of windows, and

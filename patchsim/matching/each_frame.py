@@ -12,7 +12,7 @@ from patchsim.errors import InputError
 from patchsim.events import Observer
 from patchsim.matching.inputs import Kernels, count_streams
 from patchsim.matching.opened_image import Opened, by_windows
-from patchsim.options import Options
+from patchsim.options import ALL, Options
 from patchsim.output.report import Report
 from patchsim.output.report_parts import FrameReport
 from patchsim.pictures import frames
@@ -49,7 +49,7 @@ def search(
     """
     assert options.frame is not None
     started = time.perf_counter()
-    is_one = options.frame != frames.ALL
+    is_one = options.frame != ALL
     if is_drawn and not is_one:
         raise InputError(
             "heatmap, blend, map, overlay and report are of one frame, and all are asked for; leave"

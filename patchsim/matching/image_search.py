@@ -27,8 +27,7 @@ from patchsim.scene import advice, empty_area, flatness, uncounted
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
 from patchsim.scene.by_profile import ByProfile
-from patchsim.search import criteria, jobs
-from patchsim.search.criteria import Criteria
+from patchsim.search import jobs
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Scored
 from patchsim.search.prepared import KeptKernels
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
     from patchsim.search.bands import BandSource
+    from patchsim.search.criteria import Criteria
     from patchsim.search.fitted_windows import FittedWindows
     from patchsim.search.posed import Posed
 
@@ -167,9 +167,7 @@ class ImageSearch:
         """Select the matches, and tell what there is to know about them."""
         options = self.options
         margin = options.is_margin_wanted(keeps_map=outputs.keeps_map)
-        strict = Criteria.of(options, scene.span)
-        if strict is not None:
-            strict.jobs = [one.job for one in findings.scored]
+        strict = select_matches.criteria_of(findings, options, scene)
         selections = select_matches.select(findings, options, scene, margin=margin, criteria=strict)
         self._tell(select_matches.explanations(selections, options, scene))
         self._tell(extensions.notices())
@@ -206,7 +204,10 @@ class ImageSearch:
         )
         scene = jobs.with_room(scene, self.options)
         unsupported.check_search(scene, self.options, keeps_maps=self.asked.map is True)
-        criteria.check(self.options)
+        if self.options.has_criteria:
+            from patchsim.search import criteria  # few searches have some
+
+            criteria.check(self.options)
         if self.options.invert:
             scene = scene.with_inverted(self.options)
         return scene, outputs.of_kernels(scene.numbers[: scene.given])

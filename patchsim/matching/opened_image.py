@@ -12,8 +12,8 @@ import numpy as np
 from patchsim.errors import InputError
 from patchsim.matching import unsupported
 from patchsim.matching.inputs import Kernels, count_streams, open_one
-from patchsim.options import Options
-from patchsim.pictures import frames, reader, windowed
+from patchsim.options import ALL, Options
+from patchsim.pictures import reader, windowed
 from patchsim.pictures.limits import TooLargeError
 from patchsim.pictures.reader import Picture
 from patchsim.planning.planner import NoRoomError
@@ -182,6 +182,6 @@ def in_room(
 def _by_windows_again(image: Source, kernels: Kernels, options: Options) -> Picture | None:
     """Open an image again, if it can be: a file, not one of all frames, which others hold whole."""
     is_file = isinstance(image, str | os.PathLike) and not reader.is_stdin(image)
-    if not is_file or options.level or options.frame == frames.ALL:
+    if not is_file or options.level or options.frame == ALL:
         return None
     return _opened_by_windows(image, kernels, options)

@@ -16,15 +16,24 @@ from patchsim.options import Options
 from patchsim.scene import advice
 from patchsim.scene.advice import Mixed
 from patchsim.scene.build import Scene
-from patchsim.search.criteria import Criteria
 from patchsim.search.jobs import Found, Scored, by_plan
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
     from patchsim.matches.pose_selection import Candidate, PoseSelection
     from patchsim.output.streamed_maps import StreamedMaps
+    from patchsim.search.criteria import Criteria
 
 _ALIKE = 0.99  # the score of a match that has the kernel's colours
+
+
+def criteria_of(findings: Found, options: Options, scene: Scene) -> Criteria | None:
+    """Return the criteria of single places, if any is asked for."""
+    if not options.has_criteria:
+        return None
+    from patchsim.search.criteria import Criteria  # few searches have some
+
+    return Criteria(options, scene.span, [one.job for one in findings.scored])
 
 
 def select(

@@ -5,8 +5,8 @@ and what they take, and `Options`, the checked values: one frozen object that al
 `table` has a row for each option, `checks` what its rows check.
 """
 
-from patchsim.options.checks import AUTO
+from patchsim.options.checks import ALL, AUTO
 from patchsim.options.keywords import Given, check_keywords
 from patchsim.options.table import Options, with_signature_of_options
 
-__all__ = ["AUTO", "Given", "Options", "check_keywords", "with_signature_of_options"]
+__all__ = ["ALL", "AUTO", "Given", "Options", "check_keywords", "with_signature_of_options"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from patchsim.poses.grid import Poses
 
 AUTO = "auto"  # the threshold that is found from the scores themselves
+ALL = "all"  # the frames of an image
 _STEPS = 255  # of the data range, in which differences are given
 _TOP = 5
 _MIN_VISIBLE = 0.5  # a match shows more of the kernel than it hides
@@ -75,6 +76,22 @@ def poses(given: Mapping[str, Any]) -> Poses | None:
     if asked is None and about:
         raise InputError(f"{about[0]} is about poses; give scales, angles or flips with it")
     return asked
+
+
+def frame(given: object) -> int | str | None:
+    """Return the number of a frame, ``all``, or None.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    if given is None or given == ALL:
+        return ALL if given is not None else None
+    number = whole_number(given)
+    if number is None or number < 0:
+        raise InputError(f"frame {given!r} is no frame; give a whole number from 0, or all")
+    return number
 
 
 def level(given: Mapping[str, Any]) -> int:

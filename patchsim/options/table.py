@@ -16,7 +16,6 @@ from patchsim.machine import devices
 from patchsim.options import checks
 from patchsim.options.checks import AUTO
 from patchsim.options.keywords import Given, check_keywords
-from patchsim.pictures.frames import check_frame
 from patchsim.pictures.key_color import KeyColor
 from patchsim.pictures.reader import DEFAULT_MAX_PIXELS
 
@@ -101,7 +100,7 @@ class Options:
 
     stride: tuple[int, int] = field(metadata=_option(tiles.stride_pair, 1))
     region: Region | None = field(metadata=_option(check_region))
-    frame: int | str | None = field(metadata=_option(check_frame))
+    frame: int | str | None = field(metadata=_option(checks.frame))
     level: int = field(metadata=_of_several(checks.level, 0))
     padding: str = field(metadata=_word("padding", lambda: choices.PADDINGS, DEFAULT_PADDING))
     metric: str = field(metadata=_word("metric", lambda: choices.METRICS, metrics.DEFAULT))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region
-from patchsim.output import columns, conversions
+from patchsim.output import columns
 from patchsim.output.report_parts import BestBelow, FrameReport, KernelReport, Match, PosesReport
 from patchsim.planning.planner import Plan
 from patchsim.scene.unusable import SkippedKernel
@@ -275,6 +275,8 @@ class Report:
         InputError
             A ValueError: pandas is not installed.
         """
+        from patchsim.output import conversions
+
         return conversions.to_pandas(self.matches, columns.keys(self.columns))
 
     def to_coco(self, image_id: int = 0) -> dict[str, list[dict[str, Any]]]:
@@ -296,6 +298,8 @@ class Report:
         searched = [kernel.name for kernel in self.kernels]
         for one in self.skipped:  # in order, so that each takes its place
             searched.insert(one.number, one.name)
+        from patchsim.output import conversions
+
         return conversions.to_coco(self.matches, searched, image_id)
 
     def row_col(self) -> NDArray[np.int64]:
@@ -306,6 +310,8 @@ class Report:
         int64 array [N, 2]
             The row and column of each match's top-left pixel, from 0, in the order of `matches`.
         """
+        from patchsim.output import conversions
+
         return conversions.row_col(self.matches)
 
     def row_col_rectangles(self) -> NDArray[np.float64]:
@@ -319,4 +325,6 @@ class Report:
             from the top-left one. With poses they start at the kernel's own top-left corner, and go
             counter-clockwise where the kernel is mirrored.
         """
+        from patchsim.output import conversions
+
         return conversions.row_col_rectangles(self.matches)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from patchsim.errors import DamageError, InputError
 from patchsim.machine.quiet import without_warnings
-from patchsim.pictures import arrays, codecs, least_bytes
-from patchsim.pictures.limits import Decoded, Limits, to_8_bit_alpha
+from patchsim.pictures import arrays, codecs
+from patchsim.pictures.limits import DEFLATE, Decoded, Limits, to_8_bit_alpha
 
 PACKAGE = "OpenEXR"  # the extra `exr`
 
@@ -136,9 +136,7 @@ def _layout(part: Any) -> tuple[int, int, list[str]]:
 def _least_bytes(part: Any, width: int, height: int) -> int:
     """Return how many bytes a file with the pixels of a part has at least."""
     kind = str(part.header.get("compression")).rpartition(".")[2].partition("_")[0]
-    ratio = {"NO": 1, **dict.fromkeys(("RLE", "ZIP", "ZIPS", "PXR24"), least_bytes.DEFLATE)}.get(
-        kind
-    )
+    ratio = {"NO": 1, **dict.fromkeys(("RLE", "ZIP", "ZIPS", "PXR24"), DEFLATE)}.get(kind)
     listed = _ENTRY * (height // _MOST_ROWS)
     if ratio is None:
         return listed

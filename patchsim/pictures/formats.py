@@ -11,7 +11,6 @@ from PIL import UnidentifiedImageError
 from patchsim.errors import DamageError, InputError
 from patchsim.pictures import (
     arrays,
-    least_bytes,
     pillow_reader,
     png,
     signatures,
@@ -74,7 +73,7 @@ def _read_pnm(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _read_gif(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import coded_size
+    from patchsim.pictures import coded_size, least_bytes
 
     height, width = coded_size.of_gif_frame(stream.read(_HEAD))
     limits.check_held(width, height, least_bytes.of_gif(width, height))
@@ -82,7 +81,7 @@ def _read_gif(stream: BinaryIO, limits: Limits) -> Decoded:
 
 
 def _read_webp(stream: BinaryIO, limits: Limits) -> Decoded:
-    from patchsim.pictures import coded_size
+    from patchsim.pictures import coded_size, least_bytes
 
     height, width = coded_size.of_webp(stream.read(START))
     coded = coded_size.of_webp_frame(stream)

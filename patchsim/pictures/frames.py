@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 
-from patchsim.checks import whole_number
 from patchsim.errors import DamageError, InputError, printable
 from patchsim.pictures import (
     opening,
@@ -28,25 +27,8 @@ from patchsim.pictures.reader import DEFAULT_MAX_PIXELS, Picture
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
 
-ALL = "all"
 _ANIMATIONS = (b"GIF8", png.SIGNATURE, b"RIFF")  # of RIFF only WebP is read
 _MOST_PAGES = 100_000
-
-
-def check_frame(given: object) -> int | str | None:
-    """Return the number of a frame, ``all``, or None.
-
-    Raises
-    ------
-    InputError
-        If it is anything else.
-    """
-    if given is None or given == ALL:
-        return ALL if given is not None else None
-    number = whole_number(given)
-    if number is None or number < 0:
-        raise InputError(f"frame {given!r} is no frame; give a whole number from 0, or all")
-    return number
 
 
 def open_frames(

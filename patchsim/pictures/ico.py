@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
 from patchsim.pictures import least_bytes, pillow_reader, png, signatures
-from patchsim.pictures.limits import Decoded, Limits
+from patchsim.pictures.limits import DEFLATE, Decoded, Limits
 
 _HEADER, _ENTRY, _ICON_START = 6, 16, 24  # bytes
 _BITMAP_HEADER, _MASKS = 40, 12  # bytes of BITMAPINFOHEADER, and of the masks of BI_BITFIELDS
@@ -68,7 +68,7 @@ def _entries(stream: BinaryIO, limits: Limits) -> list[_Entry]:
         is_png = start.startswith(png.SIGNATURE)
         if is_png:
             width, height = struct.unpack(">II", start[16:24])
-            min_bytes = width * height // 8 // least_bytes.DEFLATE
+            min_bytes = width * height // 8 // DEFLATE
         else:  # the height counts the mask, too
             width, height = struct.unpack("<ii", start[4:12])
             height = abs(height) // 2

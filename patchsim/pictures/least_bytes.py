@@ -12,8 +12,8 @@ import math
 from typing import Any, NamedTuple
 
 from patchsim.pictures import tiff_directory
+from patchsim.pictures.limits import DEFLATE
 
-DEFLATE = 1032  # bytes for one: 258 for a code of 2 bits (RFC 1951)
 LZW = 2560  # bytes for one: a code of 12 bits stands for fewer than 4096 - 256
 PACKBITS = 64  # bytes for one: a run of 128 takes 2
 _QOI_RUN, _TGA_RUN, _PCX_RUN = 62, 128, 63

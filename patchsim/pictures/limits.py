@@ -17,6 +17,7 @@ _MOST_MEASURED = 64_000_000  # bytes that are read to learn what a picture needs
 # format, but photographs of the poorest quality and scans of a few words have fewer.
 _MOST_A_BYTE = 4096
 _PIXEL_BYTES = 8  # of decoding a pixel, about
+DEFLATE = 1032  # bytes for one: 258 for a code of 2 bits (RFC 1951)
 
 
 class TooLargeError(InputError):

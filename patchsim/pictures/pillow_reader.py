@@ -14,7 +14,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from patchsim.errors import InputError
 from patchsim.pictures import (
     arrays,
-    least_bytes,
     metadata,
     orientation,
     pillow_depth,
@@ -125,6 +124,8 @@ def read(stream: BinaryIO, limits: Limits, only: str | None = None) -> Decoded:
     """
     image, counted = open_image(stream, limits, only)
     stream.seek(0)
+    from patchsim.pictures import least_bytes  # of other formats than PNG
+
     min_bytes = least_bytes.of_pillow(image, stream.read(_HEAD))
     with image:
         limits.check_held(*image.size, min_bytes)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from patchsim.errors import DamageError
-from patchsim.pictures import least_bytes, metadata, orientation, pillow_reader
-from patchsim.pictures.limits import Decoded, Limits
+from patchsim.pictures import metadata, orientation, pillow_reader
+from patchsim.pictures.limits import DEFLATE, Decoded, Limits
 from patchsim.types import Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -68,7 +68,7 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
         raise DamageError("it does not begin with a header")
     width, height, bits, color = struct.unpack_from(">IIBB", chunks[0].data)
     bits_each = bits * _CHANNELS.get(color, 1)
-    limits.check_held(width, height, width * height * bits_each // 8 // least_bytes.DEFLATE)
+    limits.check_held(width, height, width * height * bits_each // 8 // DEFLATE)
     limits.check_pixels(width, height)
     transparent = None
     kept = _kept(chunks)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from patchsim.errors import InputError
-from patchsim.poses.warp import DECIMALS, Stretch
+from patchsim.poses.pose import DECIMALS, Stretch
 
 ANY = "any"  # all angles
 

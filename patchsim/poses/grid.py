@@ -11,7 +11,7 @@ from itertools import product
 from patchsim.checks import positive_integer
 from patchsim.errors import InputError
 from patchsim.poses.axis import Axis, angles_of, scales_of
-from patchsim.poses.warp import FLIPS, Pose, facing
+from patchsim.poses.pose import FLIPS, Pose, facing
 
 DEFAULT_MAX_POSES = 10_000
 SPACING = 1.0  # pixels by which a corner of the kernel moves between neighbouring poses
@@ -53,7 +53,7 @@ class Poses:
     ----------
     scales, angles : Axis
     flips : tuple of str
-        Some of `warp.FLIPS`.
+        Some of `pose.FLIPS`.
     most : int
         The largest number of poses of all kernels together.
     """

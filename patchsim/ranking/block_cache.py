@@ -13,7 +13,7 @@ from patchsim.ranking.score_map import ScoreMap
 _OPEN_OVERHEAD = 4096  # bytes of an open block beside its scores: objects, heap, functions
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class OpenBlock:
     """The scores of a block whose first window has this top-left pixel (y, x)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from patchsim.poses.warp import Pose, direction
+from patchsim.poses.pose import Pose, direction
 
 Corner = tuple[float, float]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim.geometry import polygons
 from patchsim.geometry.turned_boxes import TurnedBoxes
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import loops
 from patchsim.registration.fitted import Corner, corners
 from patchsim.registration.planes import KernelPlane

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import loops, scores
 from patchsim.registration.descent import PIXELS, first_level, refine, share_of
 from patchsim.registration.fitted import Fitted

@@ -112,7 +112,7 @@ class PoseSearch:
             Of the picture's type and channels.
         scales, angles : Range
         flips : sequence of str
-            Some of `warp.FLIPS`.
+            Some of `pose.FLIPS`.
         threshold : float, optional
             The least score of what is returned, but for rivals.
         most : int, optional

@@ -36,7 +36,7 @@ from patchsim.metrics import (
     similarity,
     type_name,
 )
-from patchsim.poses.warp import Pose, direction
+from patchsim.poses.pose import Pose, direction
 from patchsim.registration.levels import (
     KernelLevels,
     Pyramid,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Pose, direction
+from patchsim.poses.pose import Pose, direction
 from patchsim.registration import native, scores
 from patchsim.registration.levels import KernelLevels, Pyramid, neighbours_mean, octave, softness
 from patchsim.types import Pixels

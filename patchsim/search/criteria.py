@@ -47,11 +47,6 @@ class Criteria:
     first_refused: tuple[float, float, Measured] | None = None
     _best_refused: float = -math.inf
 
-    @classmethod
-    def of(cls, options: Options, span: float) -> Criteria | None:
-        """Return the criteria; None if none is asked for."""
-        return cls(options, span) if options.has_criteria else None
-
     def is_met(self, index: int, y: int, x: int) -> bool:
         """Return whether a window of a job, (y, x) in its pixels, meets the criteria.
 
@@ -187,8 +182,6 @@ def check(options: Options) -> None:
     InputError
         If they cannot.
     """
-    if not options.has_criteria:
-        return
     is_open = options.threshold is None and options.worst is None
     correlates = metrics.formula_of(options.metric).correlates
     if correlates and options.max_differing is not None and is_open:

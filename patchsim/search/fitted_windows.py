@@ -15,7 +15,7 @@ from patchsim.matches import auto_threshold
 from patchsim.matches.nms import BestFirst, Peak
 from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
-from patchsim.poses.warp import Pose, Stretch
+from patchsim.poses.pose import Pose, Stretch
 from patchsim.registration import SPACING, Fitted, Range
 from patchsim.scene.build import Scene
 from patchsim.search import criteria

@@ -19,7 +19,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.options import Options
 from patchsim.pictures import windowed
 from patchsim.planning.planner import Plan
-from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
+from patchsim.poses.pose import UNCHANGED, Pose
 from patchsim.ranking.contract import Windows
 from patchsim.ranking.reduced_map import ReducedMap
 from patchsim.scene.build import Scene
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from patchsim.matches.pose_selection import Candidate
     from patchsim.output.targets import Outputs
     from patchsim.poses.grid import Poses
+    from patchsim.poses.warp import PoseRenderer
 
 MANY = 1000  # the cost of more kernels or poses is announced
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere

@@ -17,7 +17,7 @@ from patchsim.metrics import Kernel, Visibility
 from patchsim.metrics.local_differences import Measured
 from patchsim.options import Options
 from patchsim.poses.axis import Axis
-from patchsim.poses.warp import Pose, direction
+from patchsim.poses.pose import Pose, direction
 from patchsim.registration import (
     BAND_BYTES,
     Fitted,

@@ -12,7 +12,7 @@ from patchsim.matches import auto_threshold
 from patchsim.matches.pose_selection import Candidate
 from patchsim.options import AUTO, Options
 from patchsim.poses.axis import Axis
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import Fitted, Range
 from patchsim.scene.build import Scene
 from patchsim.search import criteria

@@ -10,7 +10,7 @@ from patchsim.errors import InputError
 from patchsim.machine.memory import format_size
 from patchsim.metrics import Kernel
 from patchsim.options import Options
-from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer
+from patchsim.poses.pose import UNCHANGED, Pose
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
 
@@ -39,6 +39,8 @@ def of(scene: Scene, options: Options) -> Iterator[PosedKernel]:
         for number, kernel in enumerate(scene.trimmed):
             yield PosedKernel(number, UNCHANGED, kernel)
         return
+    from patchsim.poses.warp import PoseRenderer  # where poses are asked for
+
     poses.check_count(scene.sizes)
     _check_memory(scene, poses, options.memory)
     for number, kernel in enumerate(scene.kernels):

@@ -13,7 +13,6 @@ from patchsim.execution import runner
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Kernel, Visibility
 from patchsim.planning.planner import Plan
-from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import block_scores
@@ -130,6 +129,8 @@ class StoreMaker:
 
     def _equal_windows(self) -> Callable[[Tile], Bounds]:
         """Return a function that scores the windows of a block, equal ones once."""
+        from patchsim.ranking import equal_windows  # where no engine is exact
+
         problem = self.plan.problem
         return equal_windows.scores(
             self.image, problem.kernel[:2], problem.stride, self.exact, self.visible

@@ -11,7 +11,8 @@ from patchsim.matches.pose_selection import Candidate, best_scale
 from patchsim.metrics import Kernel
 from patchsim.options import Options
 from patchsim.poses.axis import Axis
-from patchsim.poses.warp import UNCHANGED, Pose, PoseRenderer, Stretch
+from patchsim.poses.pose import UNCHANGED, Pose, Stretch
+from patchsim.poses.warp import PoseRenderer
 from patchsim.registration import Range
 from patchsim.scene.build import Scene
 from patchsim.search import jobs

@@ -17,7 +17,6 @@ from patchsim.geometry.tiles import Tile
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Exact, Kernel, Visibility
 from patchsim.planning.planner import Plan
-from patchsim.ranking import equal_windows
 from patchsim.ranking.block_cache import BlockCache
 from patchsim.ranking.contract import ScoreTaker, Windows
 from patchsim.ranking.score_map import ScoreMap
@@ -204,6 +203,7 @@ def _pruned_windows(
     keeps_bounds: bool,
 ) -> list[PrunedWindows]:
     """Bound all windows; a window that could be the best is scored when it is asked for."""
+    from patchsim.ranking import equal_windows
     from patchsim.ranking.pruned_windows import PrunedWindows  # as its engine is
 
     pruned: list[PrunedWindows] = []

@@ -7,7 +7,7 @@ import pytest
 
 from patchsim.geometry import polygons
 from patchsim.geometry.turned_boxes import TurnedBoxes
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration.fitted import corners
 
 

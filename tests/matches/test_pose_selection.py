@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from patchsim.matches.pose_selection import Candidate, apart, best_scale, overlap, select
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import Fitted
 
 

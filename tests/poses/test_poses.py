@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel
 from patchsim.poses.grid import Poses
-from patchsim.poses.warp import UNCHANGED, Frame, Pose, PoseRenderer
+from patchsim.poses.pose import UNCHANGED, Frame, Pose
+from patchsim.poses.warp import PoseRenderer
 
 FLIPS = ("none", "h", "v")
 

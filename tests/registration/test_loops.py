@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from patchsim.machine import extensions
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import (
     levels,
     looked_poses,

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 
 from patchsim.metrics import Kernel
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import Fitted, PoseSearch, Range, score
 from patchsim.registration.kept_candidates import Limits
 from patchsim.registration.levels import KernelLevels

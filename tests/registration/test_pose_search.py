@@ -12,7 +12,7 @@ from helpers.grids import thinned
 from scipy import ndimage
 
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Frame, Pose
+from patchsim.poses.pose import Frame, Pose
 from patchsim.registration import Fitted, PoseSearch, Range, descent, native, score
 from patchsim.registration.fitted import corners
 from patchsim.registration.levels import KernelLevels, octave

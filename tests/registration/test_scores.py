@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from patchsim import metrics
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import levels, score, scores
 
 METRICS = ("sad", "ssd", "ncc", "zncc")

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from patchsim.metrics import Kernel, Visibility
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 from patchsim.registration import Fitted, PoseSearch, Range
 from patchsim.registration.planes import KernelPlanes, Planes
 from patchsim.registration.seen_shares import seen_shares

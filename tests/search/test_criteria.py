@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from patchsim import InputError, match, registration
 from patchsim.metrics import Kernel, formula_of, local_differences
-from patchsim.poses.warp import Pose
+from patchsim.poses.pose import Pose
 
 
 def dialog(text):

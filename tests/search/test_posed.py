@@ -13,7 +13,7 @@ from PIL import Image
 
 import patchsim
 from patchsim.errors import InputError
-from patchsim.poses.warp import Frame, Pose
+from patchsim.poses.pose import Frame, Pose
 from patchsim.registration import first_look, planes, score
 
 
