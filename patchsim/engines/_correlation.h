@@ -89,7 +89,7 @@
 /* A float channel is flat if its variance is at most this fraction of its mean square, as in
  * metrics.FLAT. */
 #define FLAT 1e-12
-/* Of float64, windows with smaller sums of squares are left to metrics.exact, which scales their values:
+/* Of float64, windows with smaller sums of squares are summed again with their values brought near 1:
  * their squares lose digits, or vanish. */
 #define LEAST_ENERGY 0x1p-900
 /* Smaller spreads of floats, in units of the band's, are left to double precision: in single
@@ -208,6 +208,14 @@ typedef struct {
 
 /* How many times as much of the rounding of pixels' transforms gathers in the products of a kernel, or
  * of its parts, that is long, and most if it is thin, too: lines of pixels that are alike round alike. */
+/* The power of two that brings a number near 1, as far as there is one. */
+static inline double correlation_near_1(double number)
+{
+    int exponent;
+    frexp(number, &exponent);
+    return ldexp(1, exponent < -1023 ? 1023 : -exponent);
+}
+
 static inline double gathered(const Task *t)
 {
     const double height = (double)t->part_height, width = (double)t->part_width;

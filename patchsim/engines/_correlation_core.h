@@ -276,32 +276,34 @@ static INLINE double VARIANT(float_at)(const Task *t, const uint8_t *plane)
                              : *(const double *)(const void *)plane;
 }
 
-/* Sums over a window of a channel of floats: of its values less a constant, of their squares, and of
- * their products with the taps. */
-#define WINDOW(NAME, PIXEL)                                                                    \
+/* Sums over a window of a channel of floats: of its values, times a factor and less a constant, of
+ * their squares, and of their products with the taps. */
+#define WINDOW(NAME, PIXEL, FACTOR)                                                            \
     static void VARIANT(NAME##_of_window)(const Task *t, const void *pixels, ptrdiff_t pitch,  \
-                                          const double *taps, double less, double out[3])      \
+                                          const double *taps, double factor, double less,      \
+                                          double out[3])                                       \
     {                                                                                          \
         typedef PIXEL Pixels __attribute__((vector_size(LANES / 2 * sizeof(PIXEL)),            \
                                             aligned(sizeof(PIXEL)), may_alias));               \
         typedef VARIANT(Doubles) V;                                                            \
         const ptrdiff_t lanes = LANES / 2;                                                     \
         const PIXEL *p = pixels;                                                               \
-        const V lesses = (V){0} + less;                                                        \
+        const V lesses = (V){0} + less, factors = (V){0} + factor;                             \
+        (void)factors, (void)factor;                                                           \
         V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};                            \
         double sum = 0, square = 0, product = 0;                                               \
         for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width, p += pitch) {              \
             ptrdiff_t x = 0;                                                                   \
             for (; x + 2 * lanes <= t->width; x += 2 * lanes) {                                \
-                ADD(0, x);                                                                     \
-                ADD(1, x + lanes);                                                             \
+                ADD(0, x, FACTOR);                                                             \
+                ADD(1, x + lanes, FACTOR);                                                     \
             }                                                                                  \
             if (x + lanes <= t->width) {                                                       \
-                ADD(0, x);                                                                     \
+                ADD(0, x, FACTOR);                                                             \
                 x += lanes;                                                                    \
             }                                                                                  \
             for (; x < t->width; x++) {                                                        \
-                const double a = p[x] - less;                                                  \
+                const double a = (FACTOR ? p[x] * factor : p[x]) - less;                       \
                 sum += a, square += a * a, product += a * taps[x];                             \
             }                                                                                  \
         }                                                                                      \
@@ -311,36 +313,56 @@ static INLINE double VARIANT(float_at)(const Task *t, const uint8_t *plane)
         }                                                                                      \
         out[0] = sum, out[1] = square, out[2] = product;                                       \
     }
-#define ADD(i, x)                                                                              \
+#define ADD(i, x, FACTOR)                                                                      \
     do {                                                                                       \
-        const V a = __builtin_convertvector(*(const Pixels *)(p + (x)), V) - lesses;           \
+        V a = __builtin_convertvector(*(const Pixels *)(p + (x)), V);                          \
+        if (FACTOR)                                                                            \
+            a *= factors;                                                                      \
+        a -= lesses;                                                                           \
         sums[i] += a, squares[i] += a * a, products[i] += a * *(const V *)(taps + (x));        \
     } while (0)
-WINDOW(floats, float)
-WINDOW(doubles, double)
+WINDOW(floats, float, 0)
+WINDOW(doubles, double, 0)
+WINDOW(far_doubles, double, 1)
 #undef WINDOW
 #undef ADD
 
-/* X of a window of floats and its spread, of `zncc` times n, or the sum of squares of `ncc`; and the
- * means of its channels. `is_doubtful` where rounding decides whether the window is flat, as
- * metrics.exact says, or squares vanish. Values of `zncc` are taken less the first one, which is near the mean as a rule;
- * where it is far, as a bright corner is, a second pass takes them less the mean that the first found,
- * so that the sums lose no digits. `pixels` lie `plane` values after those of the channel before. */
-static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
-                                    ptrdiff_t pitch, double *mean, double *spread,
-                                    int *is_doubtful)
+/* The power of two that brings the values of a window of doubles near 1, or 0 if all are 0. */
+static double VARIANT(factor_of)(const Task *t, const double *pixels, ptrdiff_t plane, ptrdiff_t pitch)
+{
+    double largest = 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        for (ptrdiff_t y = 0; y < t->height; y++)
+            for (ptrdiff_t x = 0; x < t->width; x++) {
+                const double size = fabs(pixels[c * plane + y * pitch + x]);
+                largest = largest > size ? largest : size;
+            }
+    return largest > 0 ? correlation_near_1(largest) : 0;
+}
+
+/* X of a window of floats times a factor, and its spread, of `zncc` times n, or the sum of squares of
+ * `ncc`; and the means of its channels. `is_doubtful` where rounding decides whether the window is flat,
+ * as metrics.exact says. Values of `zncc` are taken less the first one, which is near the mean as a
+ * rule; where it is far, as a bright corner is, a second pass takes them less the mean that the first
+ * found, so that the sums lose no digits. `pixels` lie `plane` values after those of the channel before.
+ * Returns the sum of squares, which says whether they lost digits. */
+static double VARIANT(sum_floats)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                  ptrdiff_t pitch, double factor, double *mean, double *products,
+                                  double *spread, int *is_doubtful)
 {
     const double n = (double)(t->height * t->width);
-    double total = 0, energy = 0;
+    double energy = 0;
     int is_flat = 1, is_sure = 0;
-    *spread = 0;
+    *spread = *products = 0, *is_doubtful = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++, pixels += plane * correlation_item(t)) {
-        double less = t->metric == NCC ? 0 : VARIANT(float_at)(t, pixels);
+        double less = t->metric == NCC ? 0 : VARIANT(float_at)(t, pixels) * factor;
         double sums[3], own;
         for (int pass = 0; pass < 2; pass++) {
             const double *taps = t->taps + c * t->height * t->width;
             (t->type == FLOATS ? VARIANT(floats_of_window)
-                               : VARIANT(doubles_of_window))(t, pixels, pitch, taps, less, sums);
+             : factor == 1     ? VARIANT(doubles_of_window)
+                               : VARIANT(far_doubles_of_window))(t, pixels, pitch, taps, factor,
+                                                                 less, sums);
             mean[c] = less + sums[0] / n;
             own = sums[1] - sums[0] * (sums[0] / n);
             if (t->metric == NCC || sums[1] <= 64 * own)
@@ -348,7 +370,7 @@ static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdif
             if (pass == 0)
                 less = mean[c];
         }
-        total += sums[2];
+        *products += sums[2];
         if (t->metric == NCC) {
             *spread += sums[1], energy += sums[1];
             continue;
@@ -361,10 +383,26 @@ static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdif
         *is_doubtful |= own > 0.99 * FLAT * all && own <= 1.01 * FLAT * all;
     }
     *is_doubtful &= !is_sure;
-    *is_doubtful |= t->type == DOUBLES && energy < LEAST_ENERGY;
     if (t->metric == ZNCC && is_flat)
         *spread = 0;
-    return total;
+    return energy;
+}
+
+/* The same of a window as it is, or with its values brought near 1 if they are so small that their
+ * squares lose digits, by which no score changes. Returns X. */
+static double VARIANT(float_window)(const Task *t, const uint8_t *pixels, ptrdiff_t plane,
+                                    ptrdiff_t pitch, double *mean, double *spread,
+                                    int *is_doubtful)
+{
+    double products;
+    const double energy =
+        VARIANT(sum_floats)(t, pixels, plane, pitch, 1, mean, &products, spread, is_doubtful);
+    if (t->type == DOUBLES && energy < LEAST_ENERGY) {
+        const double *values = (const double *)(const void *)pixels;
+        const double factor = VARIANT(factor_of)(t, values, plane, pitch);
+        VARIANT(sum_floats)(t, pixels, plane, pitch, factor, mean, &products, spread, is_doubtful);
+    }
+    return products;
 }
 
 /* Where windows have one value: run lengths of pixels that equal those above and beside them.

@@ -411,13 +411,14 @@ static INLINE void VARIANT(sum_of_row)(const double *often, const double *a, con
     }
 }
 
-/* Whether a window, or the kernel under it if `of_kernel`, has a value that counts and is not 0. */
-static int VARIANT(has_values)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t x, int of_kernel)
+/* The size of the largest value that counts of a window, or of the kernel under it if `of_kernel`. */
+static double VARIANT(largest_of)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t x, int of_kernel)
 {
     const Weighted *w = g->weighted;
     const Task *t = &w->task;
     const Layout *l = g->band.layout;
     const ptrdiff_t taps_count = t->height * t->width;
+    double largest = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
         const double *weights =
             w->planes + (t->channels + (w->weight_planes > 1 ? c : 0)) * taps_count;
@@ -427,20 +428,21 @@ static int VARIANT(has_values)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t
             const double *own = w->planes + c * taps_count + first;
             VARIANT(row_of)(t, g->band.planes + (c * l->lines * l->pitch + at) * correlation_item(t),
                             t->width, values);
-            for (ptrdiff_t i = 0; i < t->width; i++)
-                if (weights[first + i] > 0 && (!w->levels || g->levels[at + i] > 0) &&
-                    (of_kernel ? own[i] : values[i]) != 0)
-                    return 1;
+            for (ptrdiff_t i = 0; i < t->width; i++) {
+                const int is_counted = weights[first + i] > 0 && (!w->levels || g->levels[at + i] > 0);
+                const double size = is_counted ? fabs(of_kernel ? own[i] : values[i]) : 0;
+                largest = largest > size ? largest : size;
+            }
         }
     }
-    return 0;
+    return largest;
 }
 
-/* The score of one window of ncc or zncc by direct sums, in two passes, as metrics.exact has it.
- * `is_doubtful` where rounding decides whether the window or the kernel under it is flat, or their
- * squares vanish. */
+/* The score of one window of ncc or zncc, whose values are multiplied with a power of two, by direct sums
+ * in two passes, as metrics.exact has it. `is_doubtful` where rounding decides whether the window or the
+ * kernel under it is flat, or the kernel's squares vanish. */
 static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t x,
-                                       int *is_doubtful)
+                                       double factor, int *is_doubtful)
 {
     const Weighted *w = g->weighted;
     const Task *t = &w->task;
@@ -481,6 +483,8 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
                     }
                     n = often, u = shown;
                 }
+                for (ptrdiff_t i = 0; i < t->width && factor != 1; i++)
+                    a[i] = n[i] > 0 ? a[i] * factor : 0; /* what does not count may be far larger */
                 VARIANT(sum_of_row)(n, a, u, t->width, mean, of[pass]);
             }
         }
@@ -501,10 +505,14 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
         }
     }
     *is_doubtful = (is_near[0] && !is_sure[0]) || (w->levels && is_near[1] && !is_sure[1]);
+    if (t->type == DOUBLES && energies[0] < LEAST_ENERGY && factor == 1) {
+        const double largest = VARIANT(largest_of)(g, y, x, 0);
+        if (largest > 0)
+            return VARIANT(weighted_direct)(g, y, x, correlation_near_1(largest), is_doubtful);
+    }
     /* The kernel's values are those of its pixels by ncc alone, which takes no means off. */
-    for (int i = 0; i < (w->levels && t->metric == NCC ? 2 : 1) && t->type == DOUBLES; i++)
-        if (energies[i] < LEAST_ENERGY)
-            *is_doubtful |= VARIANT(has_values)(g, y, x, i);
+    if (t->type == DOUBLES && t->metric == NCC && w->levels && energies[1] < LEAST_ENERGY)
+        *is_doubtful |= VARIANT(largest_of)(g, y, x, 1) > 0;
     if (t->metric == ZNCC && (is_flat[0] || (w->levels && is_flat[1])))
         return 0;
     const double root = sqrt(spread) * sqrt(own);
@@ -730,7 +738,7 @@ static void VARIANT(score_few)(VARIANT(Weigher) *g, const VARIANT(Region) *r, in
             continue;
         t->direct++;
         f->score[i] = VARIANT(weighted_direct)(g, row * t->stride_y, (left + i) * t->stride_x,
-                                               &is_doubtful);
+                                               1, &is_doubtful);
         f->off[i] = is_doubtful ? 2 : TO_SINGLE_ROUNDING;
     }
 }

@@ -22,7 +22,8 @@
  *
  * Energies and spreads of floats are NaN where the window's sum of squares leaves IN_RANGE and not
  * all that counts is 0: its squares, or their products with those of a kernel that is in range, may
- * have overflowed or lost digits. The caller scales such a window by a power of two.
+ * have overflowed or lost digits. `scores` takes such a window times a power of two, by which its score
+ * does not change; the caller of others does so.
  *
  * Of `scores`, by the formulas of formulas.py:
  * total          of sad and ssd: the sum of the weights times the difference of a value that scores 0
@@ -30,7 +31,7 @@
  *                integers times `scale`
  * counts, kernel_sums  of zncc, [C]: of integers int64, `scale` over each channel's weights and the
  *                kernel's sums; of floats as those of `centred`
- * scores         double [n]; NaN of windows of floats that are out of range
+ * scores         double [n]
  *
  * Of integers all sums are int64 and exact; the caller sees to it that they fit. Floats are summed
  * in double, in the order that `window_sums.py` describes, whatever the instructions are: products
@@ -596,8 +597,6 @@ typedef enum { SAD, SSD, NCC, ZNCC, METRICS } Metric;
 static double correlation_of(double products, double spread, double kernel_spread)
 {
     double score = products / sqrt(spread * kernel_spread);
-    if (isnan(spread)) /* it is out of range */
-        return spread;
     if (!isfinite(score)) { /* a spread is 0, or the product of both underflowed to 0 */
         const double roots = sqrt(spread) * sqrt(kernel_spread);
         score = roots > 0 ? products / roots : 0;
@@ -644,6 +643,54 @@ static void score_of_floats(const Task *t, const Making *m)
         m->scores[i] = m->metric <= SSD
                            ? 1 - ((const double *)t->sums)[i] / m->total
                            : correlation_of(((const double *)t->products)[i], energies[i], m->spread);
+}
+
+/* Writes a window of doubles with its values brought near 1, and 0 where nothing counts. */
+static void bring_near_1(const Task *t, ptrdiff_t number, double *out)
+{
+    const char *window = window_of(t, number);
+    double largest = 0;
+    for (ptrdiff_t row = 0; row < t->height; row++) {
+        const double *a = (const double *)(window + row * t->pitch);
+        const uint16_t *w = t->weights ? t->weights + row * t->run : NULL;
+        for (ptrdiff_t i = 0; i < t->run; i++) {
+            const double value = !w || w[i] ? a[i] : 0, size = fabs(value);
+            out[row * t->run + i] = value;
+            largest = largest > size ? largest : size;
+        }
+    }
+    int exponent;
+    frexp(largest, &exponent);
+    /* In two steps, because a power of two may be too large for a number. */
+    const double half = ldexp(1, -exponent / 2), rest = ldexp(1, -exponent - -exponent / 2);
+    for (ptrdiff_t i = 0; i < t->height * t->run; i++)
+        out[i] = out[i] * half * rest;
+}
+
+/* Sums windows of doubles again that are out of range. Returns 0 where memory lacks. */
+static int run_scaled(Task *t, const Variant *chosen, Kind kind)
+{
+    static const int64_t FIRST[2] = {0, 0};
+    double *energies = kind == CENTRED_SUMS ? t->spreads : t->energies, *window = NULL;
+    int made = 1;
+    for (ptrdiff_t i = 0; i < t->count && made; i++) {
+        if (!isnan(energies[i]))
+            continue;
+        if (!window)
+            window = malloc((size_t)(t->height * t->run) * sizeof *window);
+        made = window != NULL;
+        if (!made)
+            break;
+        bring_near_1(t, i, window);
+        Task one = *t;
+        one.image = (const char *)window, one.pitch = t->run * (ptrdiff_t)sizeof *window;
+        one.places = FIRST, one.count = 1;
+        one.spreads = energies + i, one.energies = energies + i;
+        one.products = (double *)t->products + i, one.means = t->means + i * t->channels;
+        made = run(&one, chosen, 3, kind);
+    }
+    free(window);
+    return made;
 }
 
 static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
@@ -694,6 +741,8 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
                           : m.metric == ZNCC && !is_integer ? CENTRED_SUMS
                                                             : CORRELATIONS;
         made = memory && run(&t, chosen, type, kind);
+        if (made && type == 3 && kind != DIFFERENCES)
+            made = run_scaled(&t, chosen, kind);
         if (made && is_integer)
             score_of_integers(&t, &m);
         else if (made)

@@ -159,7 +159,7 @@ class ExactKernel:
             return scores_of_sums(
                 pair, self.moments, self.weight_sum, places, self.formula, self.full_difference
             )
-        return _with_scaled(pair.scores(places, self._arguments), pair, places, self.scores)
+        return pair.scores(places, self._arguments)
 
 
 def scores_of_sums(

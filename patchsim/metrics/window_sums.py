@@ -158,8 +158,6 @@ class Pair(NamedTuple):
         of_kernel : dict
             The arguments of the extension that are not named here: the metric, and what it takes
             of the kernel. The integers must fit its 64 bits.
-
-        They are NaN where sums of squares of floats are out of range; see `scaled`.
         """
         built = extension()
         assert built is not None, "its caller asks first"

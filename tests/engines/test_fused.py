@@ -1021,6 +1021,21 @@ def test_floats_of_little_contrast_on_a_large_value(offset, dtype):
         assert (bounds.map[10:, 100:140] == 0).all()
 
 
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("power", [-500, -700, -1020])
+@pytest.mark.usefixtures("variant")
+def test_windows_whose_squares_vanish_beside_others(metric, power, rng):
+    """Windows that are summed directly are brought near 1."""
+    image = np.rint(rng.random((60, 90, 1)) * 2**20) / 2**20
+    kernel = image[24:32, 30:40].copy()
+    image[20:] = np.ldexp(image[20:], power)
+    image[50:] = 0
+    truth = exact_map(image, kernel, metric)
+    assert truth[24, 30] == 1
+    assert (truth[21:49] != 0).all()
+    check(found(image, kernel, metric), truth)
+
+
 @cache
 def one_bright_pixel(bright, metric, dtype):
     """Two images, each with a kernel of it and the scores."""

@@ -113,6 +113,23 @@ def picture(dtype, metric):
     return image, kernel, (y * y + x * x <= 82).astype(np.uint8)
 
 
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("power", [-500, -700, -1020])
+@pytest.mark.usefixtures("variant")
+def test_windows_whose_squares_vanish_beside_others(metric, power, rng):
+    """Windows that are summed directly are brought near 1, but not what does not count in them."""
+    image = np.rint(rng.random((60, 90, 1)) * 2**20) / 2**20
+    kernel, weights = image[24:32, 30:40].copy(), rng.integers(0, 3, (8, 10), np.uint8)
+    weights[3, 4] = 0
+    image[20:] = np.ldexp(image[20:], power)
+    image[27, 34] = 1
+    image[50:] = 0
+    exact = metrics.exact(image, kernel, metric, 1.0, weights)
+    truth = exact(*np.mgrid[:53, :81].reshape(2, -1)).reshape(53, 81)
+    assert truth[24, 30] == 1
+    check(found(image, kernel, weights, metric), truth)
+
+
 @pytest.mark.parametrize("metric", CORRELATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.usefixtures("variant")
