@@ -218,7 +218,9 @@ def prepare(kernel: Pixels, problem: Problem, weights: Weights | None = None) ->
 
     if problem.opaque_level is not None:
         off = 0.0 if problem.dtype in INTEGER_RANGE else rounding
-        return visibility.differences(differences, off, kernel, problem, weights)
+        from patchsim.engines.common import hidden_pixels
+
+        return hidden_pixels.differences(differences, off, kernel, problem, weights)
 
     def score(pixels: Pixels, _seen: Seen | None = None) -> Bounds:
         sums = differences(pixels)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim import metrics
-from patchsim.engines.common import sharing, visibility
+from patchsim.engines.common import hidden_pixels, sharing, visibility
 from patchsim.engines.contract import Bounds, Scorer, Seen, SharedScorer
 from patchsim.engines.cuda import config as cuda_config
 from patchsim.engines.cuda import launch
@@ -205,7 +205,7 @@ def _score(sums: _Sums, place: int, kernel: Kernel, problem: Problem) -> SharedS
     rounding = 0.0 if integers else _rounding(problem)
     size, stride = problem.kernel[:2], problem.stride
     if problem.opaque_level is not None:
-        partly = visibility.differences(
+        partly = hidden_pixels.differences(
             lambda pixels: sums.over(pixels, place)[0].astype(np.float64),
             rounding,
             kernel.pixels,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from patchsim.engines.common import lowrank, visibility
-from patchsim.engines.common.tile_sizes import TileSizes
 from patchsim.engines.contract import Bounds
 from patchsim.engines.fft import passes
 from patchsim.engines.problem import Problem
 from patchsim.geometry import tiles
 from patchsim.machine import devices
 from patchsim.metrics import INTEGER_RANGE
-from patchsim.numerics.overlap_save import block_step, transform_length
+
+if TYPE_CHECKING:
+    from patchsim.engines.common.tile_sizes import TileSizes
 
 # Seconds for each value, channel and doubling of a tile, there and back, in float32, and for each
 # value of a running sum; Linux, one core of an AMD EPYC (Zen 4), scipy 1.17.
@@ -130,6 +131,8 @@ def _is_weighted(problem: Problem) -> bool:
 def best_tile(problem: Problem) -> tuple[int, int]:
     if in_c := passes.of(problem):
         return in_c.best_tile(problem)
+    from patchsim.numerics.overlap_save import block_step  # as below, beside what C takes
+
     height, width, _ = problem.image
     windows = height - problem.kernel[0] + 1, width - problem.kernel[1] + 1
     rows, cols = block_step(windows, problem.kernel[:2], problem.device)
@@ -148,6 +151,8 @@ def _extent(problem: Problem, rows: int, cols: int) -> tuple[int, int]:
 
 def _tile_extent(problem: Problem) -> tuple[int, int]:
     """Return the height and width of the tile's transforms."""
+    from patchsim.numerics.overlap_save import transform_length
+
     height, width = _extent(problem, *best_tile(problem))
     return transform_length(height), transform_length(width)
 
@@ -155,6 +160,9 @@ def _tile_extent(problem: Problem) -> tuple[int, int]:
 def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     if in_c := passes.of(problem):
         return _working_bytes_in_c(in_c, problem, rows, cols)
+    from patchsim.engines.common import hidden_pixels
+    from patchsim.engines.common.tile_sizes import TileSizes
+
     sizes, bounds = TileSizes(problem, rows, cols), Bounds.estimate_bytes(rows, cols)
     # Without others a kernel's own counts here; with others the spectra of the pixels are kept.
     together = problem.kernel_count > 1
@@ -163,9 +171,9 @@ def working_bytes(problem: Problem, rows: int, cols: int) -> int:
     if problem.opaque_level is None:
         return of_kernel + peak - bounds
     # Counts, and the windows that they hide; at last scores and errors without these.
-    held, total = visibility.held_bytes(sizes), 8 * sizes.windows
-    peak = max(visibility.counting_bytes(sizes), held + total + peak, held + 5 * total)
-    unmasked, weights = visibility.everywhere(problem), visibility.counts_kernel_bytes(sizes)
+    held, total = hidden_pixels.held_bytes(sizes), 8 * sizes.windows
+    peak = max(hidden_pixels.counting_bytes(sizes), held + total + peak, held + 5 * total)
+    unmasked, weights = visibility.everywhere(problem), hidden_pixels.counts_kernel_bytes(sizes)
     if together:
         # The windows of some kernels are all visible, those of others are not.
         every = TileSizes(unmasked, rows, cols)
@@ -263,8 +271,11 @@ def kernel_bytes(problem: Problem, rows: int, cols: int) -> int:
         if problem.opaque_level is None:
             return of_kernel
         return of_kernel + kernel_bytes(visibility.everywhere(problem), rows, cols)
+    from patchsim.engines.common import hidden_pixels
+    from patchsim.engines.common.tile_sizes import TileSizes
+
     sizes = TileSizes(problem, rows, cols)
-    of_kernel, weights = _kernel_bytes(sizes), visibility.counts_kernel_bytes(sizes)
+    of_kernel, weights = _kernel_bytes(sizes), hidden_pixels.counts_kernel_bytes(sizes)
     if problem.opaque_level is None:
         return of_kernel
     visible = visibility.everywhere(problem)
