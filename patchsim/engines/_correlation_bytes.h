@@ -5,6 +5,7 @@
  * in registers: scores of small kernels take longer than their products.
  */
 typedef int32_t VARIANT(Ints) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t VARIANT(Bits) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t VARIANT(HalfInts) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 typedef float VARIANT(HalfFloats) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 typedef float VARIANT(FloatsAnywhere)
@@ -70,22 +71,47 @@ static INLINE const int32_t *VARIANT(few_squares)(const VARIANT(Band) *b, ptrdif
     return (const int32_t *)b->e + left;
 }
 
-/* Some compilers convert vectors in two halves, where there is an instruction for the whole. */
-static INLINE VARIANT(Doubles) VARIANT(as_doubles)(const int32_t *values)
+/* Half of a vector of integers, and of floats, in double precision; and two halves in one vector. Some
+ * compilers convert vectors in pieces, where there is an instruction for the whole. */
+static INLINE VARIANT(Doubles) VARIANT(half_of_ints)(VARIANT(Ints) v, int half)
 {
 #if LANES == 16
-    return (VARIANT(Doubles))_mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)values));
+    const __m512i all = (__m512i)v;
+    return (VARIANT(Doubles))_mm512_cvtepi32_pd(half ? _mm512_extracti64x4_epi64(all, 1)
+                                                     : _mm512_castsi512_si256(all));
 #else
-    return __builtin_convertvector(*(const VARIANT(HalfInts) *)values, VARIANT(Doubles));
+    VARIANT(HalfInts) part;
+    memcpy(&part, (const int32_t *)&v + half * LANES / 2, sizeof part);
+    return __builtin_convertvector(part, VARIANT(Doubles));
 #endif
 }
 
-static INLINE VARIANT(Doubles) VARIANT(widened)(const float *values)
+static INLINE VARIANT(Doubles) VARIANT(half_of_floats)(VARIANT(Singles) v, int half)
 {
 #if LANES == 16
-    return (VARIANT(Doubles))_mm512_cvtps_pd(_mm256_loadu_ps(values));
+    const __m512 all = (__m512)v;
+    return (VARIANT(Doubles))_mm512_cvtps_pd(half ? _mm512_extractf32x8_ps(all, 1)
+                                                  : _mm512_castps512_ps256(all));
 #else
-    return __builtin_convertvector(*(const VARIANT(HalfFloats) *)values, VARIANT(Doubles));
+    VARIANT(HalfFloats) part;
+    memcpy(&part, (const float *)&v + half * LANES / 2, sizeof part);
+    return __builtin_convertvector(part, VARIANT(Doubles));
+#endif
+}
+
+static INLINE VARIANT(Singles) VARIANT(joined)(const VARIANT(Doubles) halves[2])
+{
+    const VARIANT(HalfFloats) low = __builtin_convertvector(halves[0], VARIANT(HalfFloats));
+    const VARIANT(HalfFloats) high = __builtin_convertvector(halves[1], VARIANT(HalfFloats));
+#if LANES == 16
+    return (VARIANT(Singles))_mm512_insertf32x8(_mm512_castps256_ps512((__m256)low), (__m256)high, 1);
+#elif LANES == 8
+    return (VARIANT(Singles))_mm256_insertf128_ps(_mm256_castps128_ps256((__m128)low), (__m128)high, 1);
+#else
+    VARIANT(Singles) both;
+    memcpy(&both, &low, sizeof low);
+    memcpy((float *)&both + LANES / 2, &high, sizeof high);
+    return both;
 #endif
 }
 
@@ -106,81 +132,98 @@ static INLINE VARIANT(Singles) VARIANT(inverse_root)(VARIANT(Singles) v)
 #endif
 }
 
-/* The spreads of some windows of a row, as `measure_spreads` has them. */
-static INLINE void VARIANT(few_spreads)(const VARIANT(Band) *b, ptrdiff_t left, ptrdiff_t count,
-                                        Metric metric, ptrdiff_t channels, VARIANT(Spreads) *out)
+/* n E - sum S^2 of zncc, or E, of a vector of windows. */
+static INLINE VARIANT(Singles) VARIANT(few_spreads)(const VARIANT(Band) *b, ptrdiff_t left,
+                                                    Metric metric, ptrdiff_t channels, double size)
 {
-    typedef VARIANT(Doubles) Doubles;
-    const int32_t *squares = VARIANT(few_squares)(b, left);
-    const Doubles n = (Doubles){0} + (double)(b->task->height * b->task->width);
-    for (ptrdiff_t i = 0; i < count; i += LANES / 2) {
-        Doubles spread = VARIANT(as_doubles)(squares + i);
-        if (metric == ZNCC) {
-            spread *= n;
-            for (ptrdiff_t c = 0; c < channels; c++) {
-                const Doubles sum = VARIANT(as_doubles)(VARIANT(few_sums)(b, c, left) + i);
-                spread -= sum * sum;
-            }
+    const VARIANT(Ints) squares = *(const VARIANT(Ints) *)VARIANT(few_squares)(b, left);
+    if (metric != ZNCC)
+        return __builtin_convertvector(squares, VARIANT(Singles));
+    VARIANT(Doubles) halves[2];
+    for (int half = 0; half < 2; half++) {
+        halves[half] = VARIANT(half_of_ints)(squares, half) * size;
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            const VARIANT(Doubles) sum = VARIANT(half_of_ints)(
+                *(const VARIANT(Ints) *)VARIANT(few_sums)(b, c, left), half);
+            halves[half] -= sum * sum;
         }
-        *(Doubles *)(out->spread + i) = spread;
-        if (metric != SSD)
-            *(VARIANT(HalfFloats) *)(out->under + i) =
-                __builtin_convertvector(spread, VARIANT(HalfFloats));
     }
-    if (metric == SSD)
-        return;
-    for (ptrdiff_t i = count; i % LANES; i++)
-        out->under[i] = out->under[count - 1];
-    for (ptrdiff_t i = 0; i < count; i += LANES)
-        *(VARIANT(Singles) *)(out->inverse + i) =
-            VARIANT(inverse_root)(*(const VARIANT(Singles) *)(out->under + i));
+    return VARIANT(joined)(halves);
 }
 
-/* X of some windows; of ncc X + sum k S, both over the gain, and of ssd their scores. */
-static INLINE const float *VARIANT(few_products)(const VARIANT(Band) *b, const Task *t,
-                                                 const VARIANT(Spreads) *spreads, const float *x,
-                                                 ptrdiff_t left, ptrdiff_t count, Metric metric,
-                                                 int is_direct, ptrdiff_t channels, float *out)
+/* What the scores of a kernel are made of, whichever the window. */
+typedef struct {
+    double size;                 /* pixels of a channel */
+    double less[MOST_CHANNELS];  /* sum (K - 128) */
+    double means[MOST_CHANNELS]; /* k over the gain */
+    double by_gain;              /* 1 over the gain */
+    double twice, own, share;    /* of ssd: 2 gain, sum K^2, and 1 over the total */
+    uint32_t whole;              /* sum K^2 as well */
+} VARIANT(FewBytes);
+
+static void VARIANT(set_few)(const Task *t, VARIANT(FewBytes) *few)
+{
+    few->size = (double)(t->height * t->width);
+    few->by_gain = 1 / t->gain;
+    few->twice = 2 * t->gain, few->own = t->own, few->share = 1 / t->total;
+    few->whole = t->own >= 0 && t->own < 0x1p31 ? (uint32_t)(t->own + 0.5) : 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        few->less[c] = VARIANT(sum_less_128)(t, c);
+        few->means[c] = t->means[c] * few->by_gain;
+    }
+}
+
+/* X of a vector of windows over the gain; of ncc X + sum k S; of ssd their scores. X of direct sums
+ * is not over the gain, and of zncc n times as large. */
+static INLINE VARIANT(Singles) VARIANT(few_products)(const VARIANT(Band) *b, const VARIANT(FewBytes) *few,
+                                                     const float *x, ptrdiff_t left, Metric metric,
+                                                     int is_direct, ptrdiff_t channels)
 {
     typedef VARIANT(Doubles) Doubles;
-    typedef VARIANT(HalfFloats) HalfFloats;
+    typedef VARIANT(Ints) Ints;
+    typedef VARIANT(Bits) Bits;
+    const VARIANT(Singles) found = (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)x;
+    const Ints direct = *(const Ints *)x, squares = *(const Ints *)VARIANT(few_squares)(b, left);
+    Doubles halves[2];
     if (metric == ZNCC && !is_direct)
-        return x;
-    const double size = (double)(t->height * t->width);
-    const Doubles none = {0}, less = none + 1 / t->gain, of_direct = none + 1 / (size * t->gain);
-    double taken[MOST_CHANNELS];
-    for (ptrdiff_t c = 0; c < channels && is_direct; c++)
-        taken[c] = VARIANT(sum_less_128)(t, c);
-    const Doubles twice = none + 2 * t->gain, own = none + t->own, share = none + 1 / t->total;
-    for (ptrdiff_t i = 0; i < count; i += LANES / 2) {
-        Doubles found, shift = none; /* sum k S */
-        /* Direct sums are those of K - 128: n sum I (K - 128) -> n sum I (K - mean K). */
-        found = is_direct ? VARIANT(as_doubles)((const int32_t *)(const void *)x + i)
-                          : VARIANT(widened)(x + i);
-        if (is_direct)
-            found *= size;
-        for (ptrdiff_t c = 0; c < channels && (is_direct || metric != ZNCC); c++) {
-            const Doubles sum = VARIANT(as_doubles)(VARIANT(few_sums)(b, c, left) + i);
-            if (is_direct)
-                found -= sum * taken[c];
-            if (metric != ZNCC)
-                shift += sum * t->means[c];
+        return found;
+    if (metric == ZNCC) { /* of K - 128: n sum I (K - 128) -> n sum I (K - mean K) */
+        for (int half = 0; half < 2; half++) {
+            halves[half] = VARIANT(half_of_ints)(direct, half) * few->size;
+            for (ptrdiff_t c = 0; c < channels; c++)
+                halves[half] -= VARIANT(half_of_ints)(
+                                    *(const Ints *)VARIANT(few_sums)(b, c, left), half) *
+                                few->less[c];
         }
-        if (is_direct)
-            found *= of_direct;
-        if (metric == NCC)
-            found += shift * less;
-        if (metric == SSD)
-            found = 1 - (*(const Doubles *)(spreads->spread + i) - found * twice - shift * 2 + own) *
-                            share;
-        *(HalfFloats *)(out + i) = __builtin_convertvector(found, HalfFloats);
+        return VARIANT(joined)(halves);
     }
-    return out;
+    if (is_direct) { /* sum I K: whole numbers, whose sums fit though their parts may not */
+        Bits all = (Bits)direct;
+        for (ptrdiff_t c = 0; c < channels; c++)
+            all += *(const Bits *)VARIANT(few_sums)(b, c, left) << 7;
+        if (metric == NCC)
+            return __builtin_convertvector((Ints)all, VARIANT(Singles));
+        const Ints apart = (Ints)((Bits)squares - (all << 1) + few->whole);
+        for (int half = 0; half < 2; half++)
+            halves[half] = 1 - VARIANT(half_of_ints)(apart, half) * few->share;
+        return VARIANT(joined)(halves);
+    }
+    for (int half = 0; half < 2; half++) {
+        halves[half] = VARIANT(half_of_floats)(found, half);
+        for (ptrdiff_t c = 0; c < channels; c++)
+            halves[half] += VARIANT(half_of_ints)(
+                                *(const Ints *)VARIANT(few_sums)(b, c, left), half) *
+                            few->means[c];
+        if (metric == SSD)
+            halves[half] = 1 - (VARIANT(half_of_ints)(squares, half) - halves[half] * few->twice +
+                                few->own) * few->share;
+    }
+    return VARIANT(joined)(halves);
 }
 
-/* Scores of some windows of a row, and what is noted of them. */
+/* Scores of some windows of a row, and what is noted of them: all in registers. */
 static INLINE void VARIANT(few_scores)(const VARIANT(Band) *b, const Task *t,
-                                       const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule,
+                                       const VARIANT(FewBytes) *few, const VARIANT(Rule) *rule,
                                        const float *x, ptrdiff_t left, ptrdiff_t count,
                                        Metric metric, int is_direct, ptrdiff_t channels,
                                        float *out, VARIANT(Segment) *segment, VARIANT(Masks) *opens)
@@ -188,38 +231,31 @@ static INLINE void VARIANT(few_scores)(const VARIANT(Band) *b, const Task *t,
     typedef VARIANT(Singles) Floats;
     typedef VARIANT(Masks) Masks;
     typedef VARIANT(FloatsAnywhere) Anywhere;
-    float found[BLOCK] __attribute__((aligned(64)));
-    const float *values = VARIANT(few_products)(b, t, spreads, x, left, count, metric, is_direct,
-                                                channels, found);
-    const Floats none = {0}, scale = none + (float)(rule->scale * t->gain), one = none + 1;
+    const double times = !is_direct ? t->gain : metric == ZNCC ? 1 / few->size : 1;
+    const Floats none = {0}, scale = none + (float)(rule->scale * times), one = none + 1;
     const Floats lowest = none + (float)rule->lowest;
     Floats best = segment->best, lows = segment->lows;
     Masks is_open_in_any = {0};
     for (ptrdiff_t i = 0; i < count; i += LANES) {
-        Floats score = *(const Anywhere *)(values + i), low = none;
+        Floats score = VARIANT(few_products)(b, few, x + i, left + i, metric, is_direct, channels);
+        Floats low = none;
         if (metric != SSD) {
-            low = *(const Floats *)(spreads->under + i);
+            low = VARIANT(few_spreads)(b, left + i, metric, channels, few->size);
             const Masks has_spread = low > none;
-            const Floats root = scale * *(const Floats *)(spreads->inverse + i);
+            const Floats root = scale * VARIANT(inverse_root)(low);
             /* A sum with 0 is never -0, whose sign would be that of the rounding of X. */
             score = score * (Floats)((Masks)root & has_spread) + none;
-            const Masks is_less = score < -one;
-            score = (Floats)((is_less & (Masks)-one) | (~is_less & (Masks)score));
+            score = VARIANT(larger_of)(-one, score);
         }
-        const Masks is_more = score > one;
-        score = (Floats)((is_more & (Masks)one) | (~is_more & (Masks)score));
+        score = VARIANT(smaller_of)(one, score);
         if (i + LANES <= count)
             *(Anywhere *)(out + i) = score;
-        else { /* behind the last window its score again, as its spread is there again */
-            float made[LANES] __attribute__((aligned(64)));
-            *(Floats *)made = score;
-            memcpy(out + i, made, (size_t)(count - i) * sizeof *out);
+        else { /* behind the last window its score and spread again */
+            memcpy(out + i, &score, (size_t)(count - i) * sizeof *out);
             for (ptrdiff_t lane = count - i; lane < LANES; lane++)
-                made[lane] = made[count - i - 1];
-            score = *(Floats *)made;
+                score[lane] = score[count - i - 1], low[lane] = low[count - i - 1];
         }
-        const Masks is_better = score > best;
-        best = (Floats)((is_better & (Masks)score) | (~is_better & (Masks)best));
+        best = VARIANT(larger_of)(score, best);
         if (metric == SSD)
             continue;
         const Masks is_flat = low <= none, is_open = (low < lowest) & ~is_flat;

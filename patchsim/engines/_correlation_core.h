@@ -791,6 +791,46 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
 typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
 typedef int32_t VARIANT(Masks) __attribute__((vector_size(4 * LANES)));
 
+/* The larger and the smaller of two values: `b` where one of them is no number. */
+static INLINE VARIANT(Singles) VARIANT(larger_of)(VARIANT(Singles) a, VARIANT(Singles) b)
+{
+#if LANES == 16
+    return (VARIANT(Singles))_mm512_max_ps((__m512)a, (__m512)b);
+#elif LANES == 8
+    return (VARIANT(Singles))_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    const VARIANT(Masks) is_larger = a > b;
+    return (VARIANT(Singles))((is_larger & (VARIANT(Masks))a) | (~is_larger & (VARIANT(Masks))b));
+#endif
+}
+
+static INLINE VARIANT(Singles) VARIANT(smaller_of)(VARIANT(Singles) a, VARIANT(Singles) b)
+{
+#if LANES == 16
+    return (VARIANT(Singles))_mm512_min_ps((__m512)a, (__m512)b);
+#elif LANES == 8
+    return (VARIANT(Singles))_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    const VARIANT(Masks) is_smaller = a < b;
+    return (VARIANT(Singles))((is_smaller & (VARIANT(Masks))a) | (~is_smaller & (VARIANT(Masks))b));
+#endif
+}
+
+static INLINE int VARIANT(is_any)(VARIANT(Masks) masks)
+{
+#if LANES == 16
+    return _mm512_test_epi32_mask((__m512i)masks, (__m512i)masks) != 0;
+#elif LANES == 8
+    return !_mm256_testz_si256((__m256i)masks, (__m256i)masks);
+#else
+    uint64_t words[LANES / 2], all = 0;
+    memcpy(words, &masks, sizeof words);
+    for (int i = 0; i < LANES / 2; i++)
+        all |= words[i];
+    return all != 0;
+#endif
+}
+
 /* What is known of the windows of a tile in one block, until all of its rows are scored. */
 typedef struct {
     VARIANT(Singles) best, lows; /* the largest scores; the smallest spreads that are not open */
@@ -809,7 +849,6 @@ typedef struct {
     double spread[BLOCK];
     float under[BLOCK] __attribute__((aligned(64))); /* the same, and its root */
     float root[BLOCK] __attribute__((aligned(64)));
-    float inverse[BLOCK] __attribute__((aligned(64))); /* of few bytes: 1 over the root instead */
 } VARIANT(Spreads);
 
 /* sum (K - 128) of a channel of bytes, a whole number as is n sum I (K - 128): products of them are
@@ -914,20 +953,16 @@ static INLINE void VARIANT(measure_spreads)(const VARIANT(Band) *b, ptrdiff_t ro
     const Task *t = b->task;
     const Layout *l = b->layout;
     double *spread = out->spread;
-    if (b->has_few) {
-#define SPREADS(metric)                                                                        \
-    if (t->channels == 1)                                                                      \
-        VARIANT(few_spreads)(b, left, count, metric, 1, out);                                  \
-    else                                                                                       \
-        VARIANT(few_spreads)(b, left, count, metric, t->channels, out)
-        if (t->metric == ZNCC) {
-            SPREADS(ZNCC);
-        } else if (t->metric == NCC) {
-            SPREADS(NCC);
-        } else {
-            SPREADS(SSD);
+    if (b->has_few) { /* of which some scores are made again */
+        for (ptrdiff_t i = 0; i < count; i++) {
+            spread[i] = VARIANT(few_squares)(b, left)[i] *
+                        (t->metric == ZNCC ? (double)(t->height * t->width) : 1);
+            for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++) {
+                const double sum = VARIANT(few_sums)(b, c, left)[i];
+                spread[i] -= sum * sum;
+            }
+            out->under[i] = (float)spread[i];
         }
-#undef SPREADS
         return;
     }
     if (t->type == BYTES)
@@ -1083,9 +1118,7 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
     const float lowest = (float)rule->lowest;
     Floats best = segment->best, lows = segment->lows;
     for (ptrdiff_t i = 0; i < count; i += LANES) {
-        const Floats score = *(Floats *)(made + i);
-        const Masks is_better = score > best;
-        best = (Floats)((is_better & (Masks)score) | (~is_better & (Masks)best));
+        best = VARIANT(larger_of)(*(Floats *)(made + i), best);
         if (t->metric == SSD || t->metric == SAD)
             continue;
         const Floats low = *(const Floats *)(under + i);
@@ -1098,7 +1131,7 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
 }
 
 /* The same for bytes, with few of them in a window. */
-static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT(Spreads) *spreads,
+static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT(FewBytes) *few,
                                         const VARIANT(Rule) *rule, const float *products,
                                         ptrdiff_t left, ptrdiff_t count, float *out,
                                         VARIANT(Segment) *segment, VARIANT(Masks) *opens)
@@ -1106,7 +1139,7 @@ static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT
     const int is_direct = t->products != NULL;
     /* Constants let the loops become few instructions. */
 #define SCORES(metric, is_direct, channels)                                                    \
-    VARIANT(few_scores)(b, t, spreads, rule, products, left, count, metric, is_direct, channels, \
+    VARIANT(few_scores)(b, t, few, rule, products, left, count, metric, is_direct, channels,   \
                         out, segment, opens)
 #define OF_METRIC(metric)                                                                      \
     if (is_direct && t->channels == 1)                                                         \
@@ -1130,9 +1163,9 @@ static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT
 
 /* Scores of some windows of a row; those that are open are made again. Returns 1 where the tile has
  * too many. */
-static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
-                                 const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule,
-                                 ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, ptrdiff_t budget,
+static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, const VARIANT(FewBytes) *few,
+                                 VARIANT(Known) *known, VARIANT(Spreads) *spreads,
+                                 const VARIANT(Rule) *rule, ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, ptrdiff_t budget,
                                  VARIANT(Segment) *segment)
 {
     double shift[BLOCK];
@@ -1142,17 +1175,14 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *know
     const VARIANT(Singles) before = segment->best;
     VARIANT(Masks) opens = {0};
     if (b->has_few)
-        VARIANT(make_of_few)(b, t, spreads, rule, products, left, count, out, segment, &opens);
+        VARIANT(make_of_few)(b, t, few, rule, products, left, count, out, segment, &opens);
     else
         VARIANT(make)(b, t, spreads, rule, products, row, left, count, shift, out, segment, &opens);
-    uint64_t words[LANES / 2], is_any = 0;
-    memcpy(words, &opens, sizeof words);
-    for (int i = 0; i < LANES / 2; i++)
-        is_any |= words[i];
-    if (!is_any)
+    if (!VARIANT(is_any)(opens))
         return 0;
     if (b->has_few) {
         double own;
+        VARIANT(measure_spreads)(b, row, left, count, spreads);
         VARIANT(measure_shift)(b, t, left, count, shift, &own);
         for (ptrdiff_t i = 0; i < count && t->metric == ZNCC; i++)
             shift[i] = 0;
@@ -1162,12 +1192,9 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, VARIANT(Known) *know
         return 1;
     VARIANT(Singles) best = before;
     ptrdiff_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        const VARIANT(Singles) made = (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)(out + i);
-        const VARIANT(Masks) is_better = made > best;
-        best = (VARIANT(Singles))((is_better & (VARIANT(Masks))made) |
-                                  (~is_better & (VARIANT(Masks))best));
-    }
+    for (; i + LANES <= count; i += LANES)
+        best = VARIANT(larger_of)(
+            (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)(out + i), best);
     for (; i < count; i++)
         best[0] = best[0] > out[i] ? best[0] : out[i];
     segment->best = best;
@@ -1319,7 +1346,13 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
     }
     unsigned again = 0;
     VARIANT(Spreads) spreads;
+    VARIANT(FewBytes) few[MOST_KERNELS];
+    for (ptrdiff_t k = 0; k < b->count && b->has_few; k++)
+        VARIANT(set_few)(t + k, &few[k]);
     for (ptrdiff_t row = 0; row < b->rows; row++) {
+        const ptrdiff_t block_row = (b->top + row) / t->block;
+        const int is_first_of_block = b->top + row == block_row * t->block;
+        const int is_last_of_block = b->top + row + 1 == (block_row + 1) * t->block;
         if (t->metric != SAD)
             VARIANT(sum_row)(b, row);
         else if (b->excess > 0)
@@ -1332,14 +1365,14 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
             VARIANT(Rule) rules[MOST_KERNELS];
             for (ptrdiff_t k = 0; k < b->count; k++)
                 rules[k] = VARIANT(rule_of)(b, t + k, r, &b->known[k * b->most + i], flat);
-            const int is_first = row == r->top || (b->top + row) % t->block == 0;
-            const int is_last =
-                row == r->top + r->rows - 1 || (b->top + row + 1) % t->block == 0;
+            const int is_first = row == r->top || is_first_of_block;
+            const int is_last = row == r->top + r->rows - 1 || is_last_of_block;
+            ptrdiff_t column = r->left / t->block; /* of blocks */
             for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end, number++) {
-                end = (left / t->block + 1) * t->block;
+                const ptrdiff_t block = block_row * blocks + column++;
+                end = column * t->block;
                 end = end < r->left + r->cols ? end : r->left + r->cols;
-                const ptrdiff_t block = (b->top + row) / t->block * blocks + left / t->block;
-                if (t->metric != SAD)
+                if (t->metric != SAD && !b->has_few)
                     VARIANT(measure_spreads)(b, row, left, end - left, &spreads);
                 for (ptrdiff_t k = 0; k < b->count; k++) {
                     if (!(kernels >> k & 1))
@@ -1351,7 +1384,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
                     if (is_first)
                         *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
                                                       (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
-                    if (VARIANT(score)(b, own, known, &spreads, &rules[k], row, left, end - left,
+                    if (VARIANT(score)(b, own, &few[k], known, &spreads, &rules[k], row, left, end - left,
                                        budget, segment))
                         again |= 1u << k;
                     if (is_last)
