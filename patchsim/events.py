@@ -80,8 +80,8 @@ class Observer:
         done : int
             Units of work that are done, above 0 and up to `total`. It never falls.
         total : int
-            All units of work: the windows of all kernels and poses, or thousandths of a search
-            coarse to fine.
+            All units of work: the windows of all kernels, or thousandths of a search for poses
+            that are fitted.
         """
 
     def wrote(self, text: str) -> None:

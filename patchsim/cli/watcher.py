@@ -45,7 +45,7 @@ class Watcher(Observer):
         self._advice = advice or {}
         self.command = shlex.join(["patchsim", *console.command_words()])
         self._terminal = is_watched(quiet=quiet)
-        self._started: float | None = None
+        self._started = time.monotonic()  # what comes before the first progress counts, too
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -89,8 +89,6 @@ class Watcher(Observer):
         if not self._terminal:
             return
         now = time.monotonic()
-        if self._started is None:
-            self._started = now
         if done == total:
             self._stop()
         elif self._bar is not None and self._task is not None:

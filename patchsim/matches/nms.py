@@ -58,6 +58,9 @@ class BestFirst:
     accepts : (index, y, x) -> bool, optional
         Whether a window of one of the sequence, (y, x) from its first, may be a match. One that may
         not is left out, and suppresses no other.
+    asked : index -> None, optional
+        Called where the windows of one of the sequence are asked for their best, which takes most
+        of the time.
     """
 
     def __init__(
@@ -67,8 +70,9 @@ class BestFirst:
         *,
         overlap: float,
         accepts: Accepts | None = None,
+        asked: Callable[[int], None] | None = None,
     ) -> None:
-        self._accepts = accepts
+        self._accepts, self._asked = accepts, asked
         self._windows, self._origins, self._overlap = windows, origins, overlap
         self._peaks: list[Peak] = []
         self._applied = [0] * len(windows)  # how many peaks have suppressed windows of a kernel
@@ -109,6 +113,8 @@ class BestFirst:
                 floor = lowest
                 continue
             self._apply_peaks(index)
+            if self._asked is not None:
+                self._asked(index)
             best = self._windows[index].best(floor)
             if best is not None:
                 y, x, score = best
@@ -122,6 +128,11 @@ class BestFirst:
             else:
                 heapq.heappop(heap)
         return self._peaks[first:]
+
+    @property
+    def found(self) -> int:
+        """The number of matches so far."""
+        return len(self._peaks)
 
     def can_be_match(self, peak: Peak) -> bool:
         """Return whether a match that was found with `accepts_all` may be one."""

@@ -104,7 +104,9 @@ class ImageSearch:
         fingerprint = self._fingerprint() if self.asked.resumes else None
         scene, outputs = self._scene()
         with outputs.streamed(fingerprint) as streamed:
-            search = _search(scene, options, outputs, self.kept, streamed, self.bands)
+            search = _search(
+                scene, options, outputs, self.kept, streamed, self.bands, self.observer
+            )
             # Only once the search is sure to run: an error stands alone.
             self._tell_of(scene, small)
             findings = self._found(search, scene, outputs)
@@ -315,6 +317,7 @@ def _search(
     kept: KeptKernels,
     streamed: StreamedMaps,
     bands: BandSource | None,
+    observer: Observer,
 ) -> Exhaustive | FittedWindows | Posed:
     """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
     poses = options.poses
@@ -325,7 +328,7 @@ def _search(
     if options.exhaustive or outputs.keeps_map:
         from patchsim.search.fitted_windows import FittedWindows
 
-        return FittedWindows(scene, options, outputs)
+        return FittedWindows(scene, options, outputs, observer)
     from patchsim.search.posed import Posed
 
     return Posed(scene, options, outputs)

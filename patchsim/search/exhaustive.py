@@ -23,6 +23,7 @@ from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.memory_plan import Room
 from patchsim.search.posed_kernels import PosedKernel
 from patchsim.search.prepared import KeptKernels, PreparedKernels
+from patchsim.search.progress import Tell, part_of, untold
 
 if TYPE_CHECKING:
     from patchsim.events import Observer
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from patchsim.output.streamed_maps import StreamedMaps
     from patchsim.output.targets import Outputs
     from patchsim.search.bands import BandBounds, BandSource
+
+
+_POSING = 0.5  # the share of the preparation of kernels that makes their poses
 
 
 class Exhaustive:
@@ -48,6 +52,9 @@ class Exhaustive:
         Where the scores come from, if not from here; no map is made then.
     by_bands : bool
         `score_band` is called in place of `run`, perhaps for another process.
+    tell : share -> None
+        Told of the share of the preparation that is done, which takes seconds for thousands of
+        poses.
 
     Raises
     ------
@@ -65,6 +72,7 @@ class Exhaustive:
         bands: BandSource | None = None,
         *,
         by_bands: bool = False,
+        tell: Tell = untold,
     ) -> None:
         self._kept, self._bands = kept, bands
         self._prepared = PreparedKernels(kept)
@@ -76,7 +84,7 @@ class Exhaustive:
         is_kept = windowed.of(scene.image) is None and not resumes
         keeps_map = outputs.keeps_map and is_kept
         self._names, self._keeps_map = scene.labels, keeps_map
-        posed = list(posed_kernels.of(scene, options))
+        posed = list(posed_kernels.of(scene, options, part_of(tell, 0, _POSING)))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
         problems = partial(
@@ -87,6 +95,7 @@ class Exhaustive:
             outputs,
             by_bands=by_bands,
             image_count=1 if kept is None else kept.image_count,
+            tell=part_of(tell, _POSING, 1 - _POSING),
         )
         # Pixels are looked at only where an engine is chosen without whose time depends on them.
         chooses = is_kept and options.engine == "auto"
@@ -110,16 +119,27 @@ class Exhaustive:
         """Where open blocks are kept if not all scores are."""
         return self._block_cache
 
-    def run(self, observer: Observer) -> Found:
-        """Score all windows of all jobs."""
-        self.tell_plans(observer)
+    def run(
+        self, observer: Observer, tell: Tell | None = None, seconds: float | None = None
+    ) -> Found:
+        """Score all windows of all jobs.
+
+        Parameters
+        ----------
+        observer : Observer
+        tell : share -> None, optional
+            Told of the share of the windows that are done, in place of the observer.
+        seconds : float, optional
+            As for `jobs.warn`.
+        """
+        self.tell_plans(observer, seconds)
         if self._bands is not None:
             return self._gathered(self._bands, observer)
-        return Found(self._score(observer))
+        return Found(self._score(observer, tell))
 
-    def tell_plans(self, observer: Observer) -> None:
+    def tell_plans(self, observer: Observer, seconds: float | None = None) -> None:
         """Tell the observer how the jobs are scored."""
-        jobs.warn(self._jobs, observer)
+        jobs.warn(self._jobs, observer, seconds)
         for plan, numbers in jobs.by_plan(self._jobs):
             observer.planned(plan, [self._jobs[i].label(self._names) for i in numbers])
 
@@ -172,14 +192,17 @@ class Exhaustive:
         scored = [Scored(job, store) for job, store in zip(self._jobs, stores, strict=True)]
         return Found(scored, missing=tuple(sorted(missing, key=lambda box: (box[1], box[0], box))))
 
-    def _score(self, observer: Observer) -> list[Scored]:
+    def _score(self, observer: Observer, tell: Tell | None) -> list[Scored]:
         total = sum(math.prod(job.plan.problem.map_shape) for job in self._jobs)
         done = 0
 
         def advance(tile: Tile) -> None:
             nonlocal done
             done += tile.cells
-            observer.progress(done, total)
+            if tell is None:
+                observer.progress(done, total)
+            else:
+                tell(done / total)
 
         scored: dict[int, Scored] = {}
         for numbers in self.parts:
@@ -231,13 +254,15 @@ def _problems(
     *,
     by_bands: bool,
     image_count: int,
+    tell: Tell,
     counts_products: bool = True,
 ) -> list[Problem]:
     # `auto` asks for many places with low scores, which take longer to find than a map to make.
     is_auto = options.engine == "auto" and options.threshold == AUTO
     has_map = outputs.keeps_map or is_auto or by_bands
-    return [
-        jobs.problem(
+    problems = []
+    for count, kernel in enumerate(kernels, 1):
+        problem = jobs.problem(
             scene,
             options,
             kernel,
@@ -248,8 +273,9 @@ def _problems(
             counts_products=counts_products,
             image_count=image_count,
         )
-        for kernel in kernels
-    ]
+        problems.append(problem)
+        tell(count / len(kernels))
+    return problems
 
 
 def _share_wanted(scene: Scene, kernel: Kernel, options: Options) -> float:

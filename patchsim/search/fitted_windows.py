@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -18,10 +19,12 @@ from patchsim.options import AUTO, Options
 from patchsim.poses.pose import Pose, Stretch
 from patchsim.registration import SPACING, Fitted, Range
 from patchsim.scene.build import Scene
-from patchsim.search import criteria
+from patchsim.search import criteria, jobs
 from patchsim.search.exhaustive import Exhaustive
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.pose_scene import FirstLooks, PoseScene, check_memory, pose_scenes
+from patchsim.search.pose_seconds import PoseSeconds, seconds_of_fits
+from patchsim.search.progress import Progress, Tell, part_of
 from patchsim.search.variants import at_one_scale, of_size, variants
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 # Windows of a kernel at a scale that are fitted for each match that is asked for, and beyond it.
 _EACH, _BEYOND = 3, 3
 _MOST = 1024  # where all matches are asked for
+_MOST_EXPECTED = 32  # where so many may be fitted, mostly few reach the threshold
+
+_UNTIL_MEASURED = 5.0  # seconds, after which the pace of the search tells how long it will take
+_PREPARATION = 0.1  # the share of the progress that makes and plans the posed kernels
 
 # How much a fitted pose may score above the best window of its neighbours in a list or range.
 _LIFTS = 0.1
@@ -51,6 +58,8 @@ class FittedWindows:
     options : Options
         With poses.
     outputs : Outputs
+    observer : Observer
+        Told of progress, which begins here: to make thousands of poses takes seconds.
 
     Raises
     ------
@@ -58,51 +67,111 @@ class FittedWindows:
         As of `Exhaustive`.
     """
 
-    def __init__(self, scene: Scene, options: Options, outputs: Outputs) -> None:
-        self._scene, self._options = scene, options
-        self._windows = Exhaustive(scene, options, outputs)
+    def __init__(
+        self, scene: Scene, options: Options, outputs: Outputs, observer: Observer
+    ) -> None:
+        self._scene, self._options, self._observer = scene, options, observer
+        self._progress, self._started = Progress(observer), time.perf_counter()
+        self._can_warn = options.exhaustive  # else it is a map of one pose that is asked for
+        told = part_of(partial(self._progress.tell, 0), 0, _PREPARATION)
+        self._windows = Exhaustive(scene, options, outputs, tell=told)
         self._variants = variants(scene, options)
         check_memory(scene, options, self._variants, outputs)
 
     def run(self, observer: Observer) -> Found:
         """Score all windows, and fit the poses of the best."""
-        scored = self._windows.run(observer).scored
+        fits = _MOST_EXPECTED if self._most == _MOST else self._most + _BEYOND
+        expected = PoseSeconds.of(self._windows.jobs, fits, self._options)
+        of_scores, of_contests, of_fits = expected.shares(1 - _PREPARATION)
+        expected_seconds = expected.total if self._can_warn else None
+        self._can_warn &= expected.total <= jobs.LONG
+        told = part_of(self._tell, _PREPARATION, of_scores)
+        scored = self._windows.run(observer, told, expected_seconds).scored
         peaks: _Peaks = defaultdict(list)
-        for group in self._by_scale(scored):
-            for peak in self._best(group):
+        told = part_of(self._tell, _PREPARATION + of_scores, of_contests)
+        for group, told_of_group in self._by_scale(scored, told):
+            for peak in self._best(group, told_of_group):
                 job = group[peak.index].job
                 peaks[job.number, job.pose.stretch].append((job, peak))
-        return Found(scored, at_one_scale(partial(self._fitted, peaks), self._options))
+        fitted = (job for some in peaks.values() for job, _ in some)
+        self._warn(self._seconds + seconds_of_fits(fitted, self._options))
+        told = part_of(self._tell, 1 - of_fits, of_fits)
+        candidates = at_one_scale(partial(self._fitted, peaks, told), self._options)
+        self._tell(1)
+        return Found(scored, candidates)
+
+    @property
+    def _most(self) -> int:
+        """The number of windows of a kernel at a scale that are fitted at most, but `_BEYOND`."""
+        if self._options.threshold == AUTO:
+            return auto_threshold.DISTINCT
+        top = self._options.top
+        return _MOST if top is None or self._options.has_criteria else _EACH * top
+
+    @property
+    def _seconds(self) -> float:
+        """The seconds that the search has taken."""
+        return time.perf_counter() - self._started
+
+    def _tell(self, share: float) -> None:
+        """Tell of the share that is done, and announce a search that is slower than expected."""
+        self._progress.tell(0, share)
+        if self._can_warn and share > 0 and self._seconds > _UNTIL_MEASURED:
+            self._warn(self._seconds / share)
+
+    def _warn(self, seconds: float) -> None:
+        """Announce the cost of a search that takes so many seconds, if much of that is left."""
+        if self._can_warn and seconds - self._seconds > jobs.LONG:
+            self._can_warn = False
+            jobs.warn(self._windows.jobs, self._observer, seconds)
 
     @staticmethod
-    def _by_scale(scored: Sequence[Scored]) -> list[list[Scored]]:
+    def _by_scale(scored: Sequence[Scored], tell: Tell) -> Iterator[tuple[list[Scored], Tell]]:
+        """Yield the poses of each kernel at each scale, and what is told of their contest."""
         groups: dict[tuple[int, Pose], list[Scored]] = defaultdict(list)
         for one in scored:
             groups[one.job.number, one.job.pose.unturned].append(one)
-        return list(groups.values())
+        done = 0
+        for group in groups.values():
+            yield group, part_of(tell, done / len(scored), len(group) / len(scored))
+            done += len(group)
+            tell(done / len(scored))
 
-    def _best(self, group: Sequence[Scored]) -> list[Peak]:
+    def _best(self, group: Sequence[Scored], tell: Tell) -> list[Peak]:
         """Return the best windows of a kernel at one scale; they are used up."""
+        asked: set[int] = set()
+
+        def told(index: int) -> None:
+            asked.add(index)
+            tell((len(asked) / len(group) + contest.found / (self._most + _BEYOND)) / 2)
+
         overlap = max(self._options.overlap, _OVERLAP)
         contest = BestFirst(
-            [one.windows for one in group], [one.job.origin for one in group], overlap=overlap
+            [one.windows for one in group],
+            [one.job.origin for one in group],
+            overlap=overlap,
+            asked=told,
         )
-        threshold, top = criteria.least_score(self._options), self._options.top
-        most = _MOST if top is None or self._options.has_criteria else _EACH * top
-        if self._options.threshold == AUTO:
-            most = auto_threshold.DISTINCT
+        threshold = criteria.least_score(self._options)
         floor = None if threshold is None else threshold - min(1 - threshold, _LIFTS)
-        return contest.best(most, floor) + contest.best(_BEYOND, None)
+        return contest.best(self._most, floor) + contest.best(_BEYOND, None)
 
-    def _fitted(self, peaks: _Peaks, size: Pose | None) -> list[Candidate]:
+    def _fitted(self, peaks: _Peaks, tell: Tell, size: Pose | None) -> list[Candidate]:
         """Fit the poses of windows, at any scale that was asked for or at one."""
         candidates: list[Candidate] = []
         threads = self._options.threads
+        if self._options.same_scale:  # which fits them twice
+            tell = part_of(tell, 0 if size is None else 0.5, 0.5)
+        done, total = 0, sum(map(len, peaks.values()))
         kernels = of_size(self._variants, size)
         for posed in pose_scenes(self._scene, self._options, kernels, FirstLooks()):
             fit = partial(_fit, posed, self._options, size)
             with closing(in_order(fit, peaks[posed.number, posed.stretch], threads)) as fitted:
-                poses = [one for one in fitted if one is not None]
+                poses = []
+                for one in fitted:
+                    poses += [] if one is None else [one]
+                    done += 1
+                    tell(done / total)
             candidates += [posed.candidate(one) for one in poses if posed.is_allowed(one)]
         return candidates
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from patchsim.poses.warp import PoseRenderer
 
 MANY = 1000  # the cost of more kernels or poses is announced
+LONG = 30.0  # seconds; that poses take longer is announced
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
@@ -301,11 +302,23 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
     )
 
 
-def warn(jobs: Sequence[Job], observer: Observer) -> None:
-    """Announce the cost of many kernels, or of many poses of one or more."""
-    if len(jobs) > MANY:
-        seconds = sum(job.plan.chosen.seconds for job in jobs)
-        about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-        is_posed = any(job.pose != UNCHANGED for job in jobs)
-        what = "poses" if is_posed else "kernels"
-        observer.notice(f"{len(jobs):,} {what} are searched, which takes about {about}")
+def warn(jobs: Sequence[Job], observer: Observer, seconds: float | None = None) -> None:
+    """Announce the cost of many kernels or poses, and of poses whose search takes long.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    observer : Observer
+    seconds : float, optional
+        The expected seconds of an exhaustive search of poses, which the user may leave out.
+    """
+    if len(jobs) <= MANY and (seconds is None or seconds <= LONG):
+        return
+    expected = seconds or sum(job.plan.chosen.seconds for job in jobs)
+    about = f"{expected:.0f} s" if expected < 100 else f"{expected / 60:.0f} min"
+    what = "pose" if any(job.pose != UNCHANGED for job in jobs) else "kernel"
+    are = " is" if len(jobs) == 1 else "s are"
+    advice = ""
+    if seconds is not None:
+        advice = "; leave out --exhaustive (exhaustive=True) to search coarse to fine"
+    observer.notice(f"{len(jobs):,} {what}{are} searched, which takes about {about}{advice}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from patchsim.scene.build import Scene
 from patchsim.search import criteria
 from patchsim.search.jobs import Found
 from patchsim.search.pose_scene import PoseScene, check_memory, pose_scenes
+from patchsim.search.progress import Progress, part_of
 from patchsim.search.variants import at_one_scale, of_size, variants
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 # Poses below a threshold that are followed, for the margin of the last match: some of them overlap
 # the matches.
 _RIVALS = 4
-_UNITS = 1000  # of a round, of which progress is told
 
 
 class Posed:
@@ -61,7 +60,7 @@ class Posed:
             f"poses coarse to fine: {_described(scales, 'scale')}, {_described(angles, 'angle')},"
             f" flip {', '.join(self._poses.flips)}"
         )
-        progress = _Progress(observer, rounds=2 if self._options.same_scale else 1)
+        progress = Progress(observer, rounds=2 if self._options.same_scale else 1)
 
         def searched(size: Pose | None) -> list[Candidate]:
             return self._searched(partial(progress.tell, int(size is not None)), size)
@@ -78,7 +77,7 @@ class Posed:
         done, total = 0, sum(len(one.scales) for one in kernels)
         for kernel, posed in zip(kernels, scenes, strict=True):
             for of_scale in kernel.scales:
-                told = partial(_tell_of_part, tell, done, total)
+                told = part_of(tell, done / total, 1 / total)
                 poses = self._found(posed, of_scale, rivals, told)
                 candidates += [posed.candidate(one) for one in poses if posed.is_allowed(one)]
                 done += 1
@@ -104,26 +103,6 @@ class Posed:
             rivals=rivals,
             tell=tell,
         )
-
-
-def _tell_of_part(tell: Callable[[float], None], before: int, parts: int, share: float) -> None:
-    """Tell of a share of one of several equal parts, before which so many are over."""
-    tell((before + share) / parts)
-
-
-class _Progress:
-    """Tells an observer how much of several rounds is done; what it tells does not fall."""
-
-    def __init__(self, observer: Observer, rounds: int) -> None:
-        self._observer, self._rounds = observer, rounds
-        self._told = 0
-
-    def tell(self, before: int, share: float) -> None:
-        """Tell of a share of a round, before which so many are over."""
-        done = math.floor((before + share) * _UNITS)
-        if done > self._told:
-            self._told = done
-            self._observer.progress(done, self._rounds * _UNITS)
 
 
 def _check_windows_are_not_asked_for(options: Options) -> None:

@@ -13,6 +13,7 @@ from patchsim.options import Options
 from patchsim.poses.pose import UNCHANGED, Pose
 from patchsim.scene.build import Scene
 from patchsim.search import jobs
+from patchsim.search.progress import Tell, untold
 
 if TYPE_CHECKING:
     from patchsim.poses.grid import Poses
@@ -26,8 +27,15 @@ class PosedKernel(NamedTuple):
     kernel: Kernel
 
 
-def of(scene: Scene, options: Options) -> Iterator[PosedKernel]:
+def of(scene: Scene, options: Options, tell: Tell = untold) -> Iterator[PosedKernel]:
     """Yield the trimmed kernels of a scene, each in all poses that are asked for.
+
+    Parameters
+    ----------
+    scene : Scene
+    options : Options
+    tell : share -> None
+        Told of the share of the poses that are made.
 
     Raises
     ------
@@ -45,11 +53,13 @@ def of(scene: Scene, options: Options) -> Iterator[PosedKernel]:
     _check_memory(scene, poses, options.memory)
     for number, kernel in enumerate(scene.kernels):
         posing = PoseRenderer(kernel)
-        made = poses.of(scene.sizes[number])
-        posings = [
-            (pose, jobs.fitting(scene, number, posing, pose, options.metric)) for pose in made
-        ]
-        able = [PosedKernel(number, pose, one) for pose, one in posings if one is not None]
+        made = list(poses.of(scene.sizes[number]))
+        able = []
+        for count, pose in enumerate(made, 1):
+            one = jobs.fitting(scene, number, posing, pose, options.metric)
+            if one is not None:
+                able.append(PosedKernel(number, pose, one))
+            tell((number + count / len(made)) / len(scene.kernels))
         if not able:
             raise jobs.nothing_fits(scene, number, poses)
         yield from able

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import cv2
 import numpy as np
 import pytest
 
 import patchsim
 from patchsim.errors import InputError
+from patchsim.search import fitted_windows, pose_seconds
 
 
 @pytest.mark.parametrize("stride", [1, (3, 5)])
@@ -52,6 +56,66 @@ def test_a_full_search_of_thousands_of_poses_tells_what_it_costs(run, save, rng)
     code, _, err = run(*words, "--scales", "0.9,1,1.1", "--exhaustive", "--top", "1")
     assert code == 0
     assert "1,080 poses are searched, which takes about" in err
+
+
+class Told(patchsim.Observer):
+    """Keeps the shares that are told, those before the plans, and the notices."""
+
+    def __init__(self):
+        self.shares, self.before_plans, self.notices = [], None, []
+
+    def progress(self, done, total):
+        self.shares.append(done / total)
+
+    def planned(self, plan, kernels):  # noqa: ARG002 - as `Observer` has it
+        if self.before_plans is None:
+            self.before_plans = list(self.shares)
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+@pytest.mark.parametrize("options", [{}, {"metric": "zncc"}, {"same_scale": True}])
+def test_progress_of_a_full_search_begins_with_the_kernels_and_ends_with_the_fits(
+    astronaut, options
+):
+    told = Told()
+    kernel = astronaut[100:124, 200:224]
+    poses = {"angles": "0:350:10", "scales": [1, 1.2], "exhaustive": True}
+    patchsim.match(astronaut[50:200, 150:300], kernel, observer=told, **poses, **options)
+    assert told.shares == sorted(set(told.shares))
+    assert told.shares[-1] == 1
+    assert len(told.before_plans) > 50  # of 72 poses that are made and planned
+    assert told.before_plans[-1] == pytest.approx(0.1)
+    assert max(np.diff([0, *told.shares])) < 0.2
+    if not options:  # bounds of windows are there at once, and the contests take the time
+        assert sum(share > 0.3 for share in told.shares) > 30
+
+
+POSES = {"angles": "0:330:30", "exhaustive": True, "top": 1}
+DEAR = "12 poses are searched, which takes about {}; leave out --exhaustive (exhaustive=True)"
+
+
+def test_a_full_search_that_takes_long_tells_so_and_what_to_do(monkeypatch, astronaut):
+    told = Told()
+    scene, kernel = astronaut[50:150, 150:250], astronaut[100:124, 200:224]
+    patchsim.match(scene, kernel, observer=told, **POSES)
+    assert not told.notices
+    monkeypatch.setattr(pose_seconds, "_FIT_SECONDS", 50.0)
+    patchsim.match(scene, kernel, observer=told, threads=1, **POSES)
+    (notice,) = told.notices
+    assert notice.startswith(DEAR.format("5 min"))
+    told = Told()
+    patchsim.match(scene, kernel, observer=told, threads=1, map=True, scales=1.5, top=1)
+    assert not told.notices  # nothing else makes a map
+
+
+def test_a_full_search_that_is_slower_than_expected_tells_so_once(monkeypatch, astronaut):
+    told, clock = Told(), itertools.count(0, 2)
+    monkeypatch.setattr(fitted_windows.time, "perf_counter", lambda: float(next(clock)))
+    patchsim.match(astronaut[50:150, 150:250], astronaut[100:124, 200:224], observer=told, **POSES)
+    (notice,) = told.notices
+    assert re.fullmatch(re.escape(DEAR).replace(r"\{\}", r"\d+ (s|min)") + ".*", notice)
 
 
 def test_thousands_of_kernels_are_no_poses(run, save, rng):
