@@ -275,7 +275,7 @@ class _Errors:
         if isinstance(error, InputError) and not self._are_named:
             named = environment.naming(text)
             self._are_named = named != text
-            text = named
+            text = named.replace("\n", "; ")
         self._progress.clear()
         console.say(text)
 

@@ -110,7 +110,9 @@ class _Once(Observer):
     def notice(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
-            self._observer.notice(f"frame {self._number}: {text}" if self._number else text)
+            if self._number:  # on one line: only the first of several would name the frame
+                text = f"frame {self._number}: {text}".replace("\n", " ")
+            self._observer.notice(text)
 
     def __getattribute__(self, name: str) -> Any:
         is_own = name.startswith("_") or name == "notice"

@@ -104,9 +104,7 @@ class ImageSearch:
         fingerprint = self._fingerprint() if self.asked.resumes else None
         scene, outputs = self._scene()
         with outputs.streamed(fingerprint) as streamed:
-            search = _search(
-                scene, options, outputs, self.kept, streamed, self.bands, self.observer
-            )
+            search = self._search(scene, outputs, streamed)
             # Only once the search is sure to run: an error stands alone.
             self._tell_of(scene, small)
             findings = self._found(search, scene, outputs)
@@ -149,6 +147,24 @@ class ImageSearch:
                     )
                 return made
             return self._written(made, findings.scored, scene, outputs, streamed)
+
+    def _search(
+        self, scene: Scene, outputs: Outputs, streamed: StreamedMaps
+    ) -> Exhaustive | FittedWindows | Posed:
+        """Choose how the kernels are searched: in windows, in fitted poses, or one by the other."""
+        options, poses = self.options, self.options.poses
+        if poses is None or poses.is_of_quarter_turns:
+            # Kernels that are turned or mirrored are made anew for each image.
+            kept = self.kept if poses is None else None
+            return Exhaustive(scene, options, outputs, kept, streamed, self.bands)
+        # The pose search takes as long to import as a search of small pictures.
+        if options.exhaustive or outputs.keeps_map:
+            from patchsim.search.fitted_windows import FittedWindows
+
+            return FittedWindows(scene, options, outputs, self.observer)
+        from patchsim.search.posed import Posed
+
+        return Posed(scene, options, outputs)
 
     def _display(self, source: Source | None) -> ImageDisplay:
         """Return what shows the report, by the memory that the search of the image had."""
@@ -308,30 +324,6 @@ class ImageSearch:
             error.report = report
             raise
         return replace(report, seconds=report.seconds + time.perf_counter() - started)
-
-
-def _search(
-    scene: Scene,
-    options: Options,
-    outputs: Outputs,
-    kept: KeptKernels,
-    streamed: StreamedMaps,
-    bands: BandSource | None,
-    observer: Observer,
-) -> Exhaustive | FittedWindows | Posed:
-    """Choose how the kernels are searched for: in windows, in fitted poses, or one by the other."""
-    poses = options.poses
-    if poses is None or poses.is_of_quarter_turns:
-        # Kernels that are turned or mirrored are made anew for each image.
-        return Exhaustive(scene, options, outputs, kept if poses is None else None, streamed, bands)
-    # The pose search takes as long to import as a search of small pictures.
-    if options.exhaustive or outputs.keeps_map:
-        from patchsim.search.fitted_windows import FittedWindows
-
-        return FittedWindows(scene, options, outputs, observer)
-    from patchsim.search.posed import Posed
-
-    return Posed(scene, options, outputs)
 
 
 def _check_maps(options: Options, outputs: Outputs) -> None:

@@ -39,7 +39,8 @@ class Told(Observer):
     """Passes on what is known of a picture before it is searched; the result says the rest.
 
     That the threshold ``auto`` cannot decide is no part of the result. It is passed on at any time,
-    with the name of the picture.
+    with the name of the picture. A notice is one line: only the first of several would say what
+    it is about, and those of other pictures stand around it.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Told(Observer):
         return Told(self._tell, self._tell_plan, self._tell_swept, image)
 
     def notice(self, text: str) -> None:
+        text = text.replace("\n", " ")
         if is_too_few(text):
             self._tell(f"{printable(self._image)}: {text}")
         elif not self._has_begun:

@@ -24,6 +24,7 @@ from patchsim.scanning.one_picture import Told, search
 from patchsim.scanning.records import ScanResult
 from patchsim.scanning.requests import Request
 from patchsim.scene import empty_area
+from patchsim.search import jobs
 
 if TYPE_CHECKING:
     from patchsim.pictures.reader import Source
@@ -126,8 +127,12 @@ class Scanner:
                 self._waiting -= 1
 
     def _tell(self, text: str) -> None:
+        what = text
         # The score of an empty area differs with the type of the picture, and the advice does not.
-        what = "a threshold that is too low" if empty_area.is_reached(text) else text
+        if empty_area.is_reached(text):
+            what = "a threshold that is too low"
+        elif jobs.is_cost(text):  # which differs with the picture's size
+            what = "a search that takes long"
         with self._telling:
             if self._is_new(what):
                 self._observer.notice(text)

@@ -110,9 +110,12 @@ def _next_to_nothing(pictures: Sequence[Picture], data_range: tuple[float, float
     if low == high:
         return []
     first, last = data_range
+    name = titled("image", pictures[0].name)
+    others = "kernel" if len(pictures) == 1 + 1 else "kernels"
     return [
-        f"all values lie from {low:g} to {high:g}, next to nothing of the data range {first:g} to"
-        f" {last:g}: every score is about the same, and the best place says little;\n"
+        f"all values of {name} and the {others} lie from {low:g} to {high:g}, next to nothing of"
+        f" the data range {first:g} to {last:g}: every score is about the same, and the best place"
+        " says little;\n"
         "name their own range with --data-range LO:HI (data_range=), or use --metric zncc"
         " (metric='zncc'), which needs none"
     ]

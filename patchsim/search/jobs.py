@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MANY = 1000  # the cost of more kernels or poses is announced
 LONG = 30.0  # seconds; that poses take longer is announced
+_COST = "searched, which takes about"
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
 
@@ -321,4 +322,9 @@ def warn(jobs: Sequence[Job], observer: Observer, seconds: float | None = None) 
     advice = ""
     if seconds is not None:
         advice = "; leave out --exhaustive (exhaustive=True) to search coarse to fine"
-    observer.notice(f"{len(jobs):,} {what}{are} searched, which takes about {about}{advice}")
+    observer.notice(f"{len(jobs):,} {what}{are} {_COST} {about}{advice}")
+
+
+def is_cost(message: str) -> bool:
+    """Return whether a message is one of `warn`."""
+    return _COST in message

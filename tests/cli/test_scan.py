@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from helpers import patchsim
 from patchsim import MachineError, Matcher
 from patchsim.cli import scan_progress, watcher
 from patchsim.scanning import listing
+from patchsim.search import pose_seconds
 
 COUNT = 12
 
@@ -242,6 +244,48 @@ def test_an_error_of_a_picture_is_a_line_that_names_it(run):
     assert all(line.endswith("; download or save it again") for line in lines)
 
 
+@pytest.mark.parametrize("form", ["tsv", "json", "jsonl"])
+def test_each_line_of_a_notice_names_what_it_is_about(run, save, rng, form):
+    """`grep` finds all of a message about a picture, whatever else is told around it."""
+    labels = rng.integers(0, 3, (40, 40), dtype=np.uint16)
+    save("labels.png", labels)
+    np.save("near.npy", rng.random((40, 40), dtype=np.float32) * 1e-13)
+    save("bytes.png", rng.integers(0, 256, (40, 40), dtype=np.uint8))
+    for kernel, words, says, remedy in (
+        ("labels.png", (), "has values up to 2", "give --data-range 0:255"),
+        ("labels.png", ("--data-range", "0:65535"), "has 8 bits", "use --metric zncc"),
+        ("near.npy", ("--data-range", "0:1"), "next to nothing", "name their own range"),
+    ):
+        code, _, err = run(
+            "scan", "labels.png", "near.npy", "bytes.png", "-k", kernel, "--format", form, *words
+        )
+        (line,) = [line for line in err.splitlines() if says in line]
+        assert remedy in line
+        assert any(name in line for name in ("labels.png", "near.npy", "bytes.png")), line
+        assert not [other for other in err.splitlines() if other.startswith(f"patchsim: {remedy}")]
+        assert code in (0, 2)
+
+
+def test_an_error_and_the_variable_behind_it_are_one_line(run, save, rng, monkeypatch):
+    monkeypatch.setenv("PATCHSIM_REGION", "90,90,5,5")
+    save("a.png", rng.integers(0, 256, (40, 40), dtype=np.uint8))
+    _, _, err = run("scan", "a.png", "-k", "a.png")
+    (line,) = err.splitlines()
+    assert "none of it in the image a.png" in line
+    assert line.endswith("; PATCHSIM_REGION=90,90,5,5 is set in the environment")
+
+
+def test_what_poses_cost_is_told_once_for_pictures_of_several_sizes(run, save, rng, monkeypatch):
+    for side in (20, 30, 40):
+        save(f"{side}.png", rng.integers(0, 256, (side, side), dtype=np.uint8))
+    save("k.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
+    seconds = itertools.count(31)
+    monkeypatch.setattr(pose_seconds.PoseSeconds, "total", property(lambda _: next(seconds)))
+    poses = ("--angles", "0,10,20", "--exhaustive", "--top", "1")
+    _, _, err = run("scan", "20.png", "30.png", "40.png", "-k", "k.png", *poses)
+    assert err.count("poses are searched, which takes about") == 1
+
+
 @pytest.mark.parametrize("words", [(), ("--cluster", "local:1")])
 def test_pictures_that_leave_threshold_auto_undecided_are_named(words, run, save, rng):
     """Sizes tell it of small.png before the search, and scores of tiled.png behind it."""
@@ -255,7 +299,7 @@ def test_pictures_that_leave_threshold_auto_undecided_are_named(words, run, save
     pictures = ("tiled.png", "small.png", "other.png")
     code, _, err = run("scan", *pictures, "-k", "kernel.png", "--threshold", "auto", *words)
     assert code == 1
-    told = {line.split(": ")[1] for line in err.splitlines()[::2]}
+    told = {line.split(": ")[1] for line in err.splitlines()}
     assert told == {"tiled.png", "small.png"}
     assert err.count("threshold auto compares places") == err.count("give a number") == 2
 

@@ -204,3 +204,21 @@ def test_notices_are_told_once(tmp_path):
     assert told.texts == ["kernel is flat (each channel has one value): every flat area of that"
                           " colour matches it"]  # fmt: skip
     assert report.notices == tuple(told.texts)
+
+
+def test_a_notice_of_a_later_frame_is_a_line_that_names_it(tmp_path, rng):
+    path = tmp_path / "pages.tif"
+    frames = [rng.integers(0, most, (30, 40), dtype=np.uint16) for most in (65536, 3)]
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    first.save(path, save_all=True, append_images=others)
+    told = []
+
+    class Told(patchsim.Observer):
+        def notice(self, text):
+            told.append(text)
+
+    patchsim.match(path, frames[1][5:12, 5:12], frame="all", top=1, observer=Told())
+    (notice,) = [text for text in told if "has values up to 2" in text]
+    assert notice.startswith("frame 1: image ")
+    assert "--data-range" in notice
+    assert "\n" not in notice
