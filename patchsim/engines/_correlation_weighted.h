@@ -411,7 +411,8 @@ static INLINE void VARIANT(sum_of_row)(const double *often, const double *a, con
     }
 }
 
-/* The size of the largest value that counts of a window, or of the kernel under it if `of_kernel`. */
+/* The size of the largest value that counts of a window, or of the kernel under it if `of_kernel`; of
+ * channels with a mean off, no value of the kernel is so small that it could be lost. */
 static double VARIANT(largest_of)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdiff_t x, int of_kernel)
 {
     const Weighted *w = g->weighted;
@@ -430,7 +431,8 @@ static double VARIANT(largest_of)(const VARIANT(Weigher) *g, ptrdiff_t y, ptrdif
                             t->width, values);
             for (ptrdiff_t i = 0; i < t->width; i++) {
                 const int is_counted = weights[first + i] > 0 && (!w->levels || g->levels[at + i] > 0);
-                const double size = is_counted ? fabs(of_kernel ? own[i] : values[i]) : 0;
+                const double value = !of_kernel ? values[i] : t->means[c] == 0 ? own[i] : 0;
+                const double size = is_counted ? fabs(value) : 0;
                 largest = largest > size ? largest : size;
             }
         }
@@ -510,8 +512,7 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
         if (largest > 0)
             return VARIANT(weighted_direct)(g, y, x, correlation_near_1(largest), is_doubtful);
     }
-    /* The kernel's values are those of its pixels by ncc alone, which takes no means off. */
-    if (t->type == DOUBLES && t->metric == NCC && w->levels && energies[1] < LEAST_ENERGY)
+    if (t->type == DOUBLES && w->levels && energies[1] < LEAST_ENERGY)
         *is_doubtful |= VARIANT(largest_of)(g, y, x, 1) > 0;
     if (t->metric == ZNCC && (is_flat[0] || (w->levels && is_flat[1])))
         return 0;

@@ -476,6 +476,19 @@ def test_the_visible_part_of_a_kernel_may_be_black(size, dtype, noise, rng):
         assert not bounds.map[60 - size[0] * 3 // 5 :].any()
 
 
+@pytest.mark.parametrize("metric", ["ncc", "zncc"])
+@pytest.mark.parametrize("scale", [1e-8, 1e-13, 1e-17, 1e-30, 1e-200])
+@pytest.mark.usefixtures("variant")
+def test_the_visible_part_of_a_kernel_may_be_far_darker_than_the_rest(metric, scale, rng):
+    image = rng.random((80, 90))
+    image[30:40] *= scale
+    levels = np.full(image.shape, 255, np.uint8)
+    levels[20:30, 15:40] = 0
+    options = {"metric": metric, "image_mask": levels, "min_visible": 0.3, "threshold": 1}
+    (found,) = match(image, image[24:36, 20:34], **options)
+    assert (found.x, found.y, found.score) == (20, 24, 1.0)
+
+
 @pytest.mark.parametrize("is_hidden", [False, True])
 @pytest.mark.parametrize("metric", ["ncc", "zncc"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

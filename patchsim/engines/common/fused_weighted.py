@@ -32,6 +32,7 @@ from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
 
 _METRICS = ("ssd", "ncc", "zncc")
+_LOST = 2.0**-40  # smaller values, beside the mean, would be lost in the rounding of differences
 
 # Transforms for a window, over those of a kernel in one part; with more, longer transforms are
 # faster (`fft.weighted`), beside which `zncc` of floats takes more. Measured with round kernels of
@@ -203,6 +204,11 @@ def _planes(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64], dict
         means = (every * pixels).sum((1, 2)) / np.maximum(every.sum((1, 2)), 1)
         if problem.opaque_level is not None and kernel.pixels.dtype.kind == "u":
             means = np.rint(means)  # so that sums over what is visible are integers
+        elif problem.opaque_level is not None and problem.metric == "zncc":
+            # What is visible may be so dark that the mean would leave no digit of it.
+            sizes = np.abs(pixels)
+            is_lost = (every > 0) & (sizes > 0) & (sizes < _LOST * np.abs(means)[:, None, None])
+            means[is_lost.any((1, 2))] = 0
     values = pixels - means[:, None, None]
     taps = every * values * (-2 if problem.metric == "ssd" else 1)
     squares = (every * values * values).sum(0)[None]
