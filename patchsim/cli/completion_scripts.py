@@ -42,7 +42,7 @@ _patchsim() {
     local -a answers
     said=$(_PATCHSIM_COMPLETE=zsh _PATCHSIM_LINE="${words[1,CURRENT]}" patchsim 2>/dev/null)
     local code=$?
-    [[ $PREFIX == --*=* ]] && compset -P '*='
+    [[ $PREFIX == --*=* ]] && compset -P 1 '*='
     if (( code == 4 )); then
         _files -g "*.(#i)($said)"
     elif (( code )); then

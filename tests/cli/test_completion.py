@@ -356,6 +356,22 @@ def test_the_first_tab_in_a_new_shell(shell, typed, shown, homes):
         terminal.close()
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_a_name_with_an_equals_sign_behind_that_of_an_option(shell, homes):
+    home = homes(shell)
+    (home / "eq=ual.png").touch()
+    terminal = Shell(shell, home)
+    try:
+        terminal.type('echo re""ady\n', "ready")
+        terminal.type("patchsim match --mask=eq=", "--mask=eq=")
+        terminal.type("\t", "ual.png")
+        os.write(terminal.terminal, b"\x01")  # to the first column, so that the line is run by echo
+        seen = terminal.type("echo \n", "patchsim match --mask=eq=ual.png")
+        assert "eq=eq" not in seen
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize("other", [None, "o\nx.png", "new\nline/y.png"])
 def test_a_name_with_spaces_in_a_real_bash(other, homes):
     home = homes("bash")
