@@ -126,6 +126,8 @@
 
 typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
+/* Sums over windows: int32_t; int64_t, in which differences of products are right if they fit; double. */
+typedef enum { FEW_SUMS, WHOLE_SUMS, WIDE_SUMS } Sums;
 
 /* Pixels along the axes of a tile: 16 times 8, 10, 12, 16, 20, 24, 32, 40, 48 or 64. A transform has
  * two tiles, or `folds` is 2 and it has the even and the odd rows of one (_correlation_folded.h). */

@@ -499,6 +499,7 @@ typedef struct {
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     int has_few; /* these are of bytes, and int32_t */
+    int is_in_registers; /* whether _correlation_scores.h makes the scores of a row */
     void *segment_memory; /* [count][segments], of a row */
     ptrdiff_t segments;
     float *saved; /* [count]: maxima and errors of the band's blocks */
@@ -858,7 +859,19 @@ static INLINE double VARIANT(sum_less_128)(const Task *t, ptrdiff_t channel)
     return floor((double)(t->height * t->width) * (t->means[channel] - 128) + 0.5);
 }
 
+/* S of some windows of a channel, and E. */
+static INLINE const int32_t *VARIANT(few_sums)(const VARIANT(Band) *b, ptrdiff_t c, ptrdiff_t left)
+{
+    return (const int32_t *)b->s + c * b->layout->x_pitch + left;
+}
+
+static INLINE const int32_t *VARIANT(few_squares)(const VARIANT(Band) *b, ptrdiff_t left)
+{
+    return (const int32_t *)b->e + left;
+}
+
 #include "_correlation_bytes.h"
+#include "_correlation_scores.h"
 
 /* sum I (K - 128) of those windows of a row of bytes whose spread is open; neighbours share the reads
  * of taps. */
@@ -1130,40 +1143,9 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
     segment->best = best, segment->lows = lows;
 }
 
-/* The same for bytes, with few of them in a window. */
-static INLINE void VARIANT(make_of_few)(VARIANT(Band) *b, Task *t, const VARIANT(FewBytes) *few,
-                                        const VARIANT(Rule) *rule, const float *products,
-                                        ptrdiff_t left, ptrdiff_t count, float *out,
-                                        VARIANT(Segment) *segment, VARIANT(Masks) *opens)
-{
-    const int is_direct = t->products != NULL;
-    /* Constants let the loops become few instructions. */
-#define SCORES(metric, is_direct, channels)                                                    \
-    VARIANT(few_scores)(b, t, few, rule, products, left, count, metric, is_direct, channels,   \
-                        out, segment, opens)
-#define OF_METRIC(metric)                                                                      \
-    if (is_direct && t->channels == 1)                                                         \
-        SCORES(metric, 1, 1);                                                                  \
-    else if (is_direct)                                                                        \
-        SCORES(metric, 1, t->channels);                                                        \
-    else if (t->channels == 1)                                                                 \
-        SCORES(metric, 0, 1);                                                                  \
-    else                                                                                       \
-        SCORES(metric, 0, t->channels)
-    if (t->metric == ZNCC) {
-        OF_METRIC(ZNCC);
-    } else if (t->metric == NCC) {
-        OF_METRIC(NCC);
-    } else {
-        OF_METRIC(SSD);
-    }
-#undef OF_METRIC
-#undef SCORES
-}
-
 /* Scores of some windows of a row; those that are open are made again. Returns 1 where the tile has
  * too many. */
-static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, const VARIANT(FewBytes) *few,
+static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, const VARIANT(Parts) *parts,
                                  VARIANT(Known) *known, VARIANT(Spreads) *spreads,
                                  const VARIANT(Rule) *rule, ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, ptrdiff_t budget,
                                  VARIANT(Segment) *segment)
@@ -1174,13 +1156,13 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, const VARIANT(FewByt
         b->products + (t - b->task) * b->step + row * b->layout->x_pitch + left;
     const VARIANT(Singles) before = segment->best;
     VARIANT(Masks) opens = {0};
-    if (b->has_few)
-        VARIANT(make_of_few)(b, t, few, rule, products, left, count, out, segment, &opens);
+    if (b->is_in_registers)
+        VARIANT(make_in_registers)(b, t, parts, rule, row, left, count, out, segment, &opens);
     else
         VARIANT(make)(b, t, spreads, rule, products, row, left, count, shift, out, segment, &opens);
     if (!VARIANT(is_any)(opens))
         return 0;
-    if (b->has_few) {
+    if (b->is_in_registers) { /* what they are made again from */
         double own;
         VARIANT(measure_spreads)(b, row, left, count, spreads);
         VARIANT(measure_shift)(b, t, left, count, shift, &own);
@@ -1346,9 +1328,9 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
     }
     unsigned again = 0;
     VARIANT(Spreads) spreads;
-    VARIANT(FewBytes) few[MOST_KERNELS];
-    for (ptrdiff_t k = 0; k < b->count && b->has_few; k++)
-        VARIANT(set_few)(t + k, &few[k]);
+    VARIANT(Parts) parts[MOST_KERNELS];
+    for (ptrdiff_t k = 0; k < b->count && t->metric != SAD; k++)
+        VARIANT(set_parts)(b, t + k, &parts[k]);
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         const ptrdiff_t block_row = (b->top + row) / t->block;
         const int is_first_of_block = b->top + row == block_row * t->block;
@@ -1357,6 +1339,8 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
             VARIANT(sum_row)(b, row);
         else if (b->excess > 0)
             VARIANT(sum_excess)(b, row);
+        b->is_in_registers = t->metric != SAD && !b->has_uniform &&
+                             (b->has_few || t->type != BYTES || !t->products);
         ptrdiff_t number = 0; /* of the segment in the row */
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             const VARIANT(Region) *r = &b->regions[i];
@@ -1372,7 +1356,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
                 const ptrdiff_t block = block_row * blocks + column++;
                 end = column * t->block;
                 end = end < r->left + r->cols ? end : r->left + r->cols;
-                if (t->metric != SAD && !b->has_few)
+                if (t->metric != SAD && !b->is_in_registers)
                     VARIANT(measure_spreads)(b, row, left, end - left, &spreads);
                 for (ptrdiff_t k = 0; k < b->count; k++) {
                     if (!(kernels >> k & 1))
@@ -1384,7 +1368,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
                     if (is_first)
                         *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
                                                       (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
-                    if (VARIANT(score)(b, own, &few[k], known, &spreads, &rules[k], row, left, end - left,
+                    if (VARIANT(score)(b, own, &parts[k], known, &spreads, &rules[k], row, left, end - left,
                                        budget, segment))
                         again |= 1u << k;
                     if (is_last)
