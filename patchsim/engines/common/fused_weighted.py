@@ -205,7 +205,7 @@ def _planes(kernel: Kernel, problem: Problem) -> tuple[NDArray[np.float64], dict
         if problem.opaque_level is not None and kernel.pixels.dtype.kind == "u":
             means = np.rint(means)  # so that sums over what is visible are integers
         elif problem.opaque_level is not None and problem.metric == "zncc":
-            # What is visible may be so dark that the mean would leave no digit of it.
+            # Visible values may be so dark that the mean would leave no digit of them.
             sizes = np.abs(pixels)
             is_lost = (every > 0) & (sizes > 0) & (sizes < _LOST * np.abs(means)[:, None, None])
             means[is_lost.any((1, 2))] = 0
