@@ -76,12 +76,21 @@ def in_order(
             while not pending[0].future.done() and _work_here(work, pending):
                 pass
             yield pending.popleft().future.result()
-    finally:
-        # After an interruption, or if the results are not read to the end, no further item may
-        # start.
-        for entry in pending:
-            entry.future.cancel()
-        pool.close()
+    except BaseException as error:
+        if not isinstance(error, Exception | GeneratorExit):  # a signal's, from anywhere in here
+            pool.abandon()
+            raise
+        _close(pool, pending)
+        raise
+    else:
+        _close(pool, pending)
+
+
+def _close(pool: _Pool[_Item, _Result], pending: Iterable[_Pending[_Item, _Result]]) -> None:
+    """Let no further item start, and wait for what is in progress."""
+    for entry in pending:
+        entry.future.cancel()
+    pool.close()
 
 
 def results_held(parallel: int) -> int:
@@ -119,6 +128,8 @@ class _Pool(Generic[_Item, _Result]):
         self._queue: queue.SimpleQueue[tuple[Future[_Result], _Item] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
+        self._busy: list[threading.Lock] = []  # of each thread, held while it works
+        self._is_abandoned = False
 
     def submit(self, item: _Item) -> Future[_Result]:
         """Let a thread process an item; if there is none, its future stays pending."""
@@ -126,7 +137,11 @@ class _Pool(Generic[_Item, _Result]):
         self._queue.put((future, item))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
             number = len(self._threads)
-            thread = threading.Thread(target=self._run, name=f"patchsim_{number}", daemon=True)
+            busy = threading.Lock()
+            thread = threading.Thread(
+                target=self._run, args=(busy,), name=f"patchsim_{number}", daemon=True
+            )
+            self._busy.append(busy)
             self._threads.append(thread)
             try:
                 thread.start()
@@ -143,12 +158,29 @@ class _Pool(Generic[_Item, _Result]):
             if thread.ident is not None:  # else a signal came before it started
                 thread.join()
 
-    def _run(self) -> None:
+    def abandon(self) -> None:
+        """Wait for what the threads process now, and let them process no more, after a signal.
+
+        Its exception may have been raised within a lock of a future, or of a thread that starts,
+        which stays locked then. So neither is waited for.
+        """
+        self._is_abandoned = True
+        for busy in self._busy:
+            busy.acquire()
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _run(self, busy: threading.Lock) -> None:
         while (entry := self._queue.get()) is not None:
             future, item = entry
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(self._work(item))
+                    with busy:
+                        if self._is_abandoned:
+                            return
+                        result = self._work(item)
+                    future.set_result(result)
+                    del result
                 except BaseException as error:  # raised again where the result is taken
                     future.set_exception(error)
             del entry, future, item  # what they hold is not needed until the next comes

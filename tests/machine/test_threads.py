@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -146,3 +147,52 @@ def test_after_it_is_closed_nothing_more_begins():
     count = len(begun)
     time.sleep(0.05)
     assert len(begun) == count < 20
+
+
+class Stopped(BaseException):
+    """What a signal raises."""
+
+
+@pytest.mark.parametrize("place", ["future", "semaphore", "start"])
+def test_a_signal_that_leaves_a_lock_closed_ends_it(place, monkeypatch):
+    """Python may raise its exception once a lock is acquired, but not yet in its `with` block."""
+    calls, begun, ended = [], [], []
+
+    def stop(lock):
+        calls.append(lock)
+        if len(calls) == (1 if place == "start" else 3):
+            lock.acquire()
+            raise Stopped
+
+    done, acquire, wait = Future.done, threading.Semaphore.acquire, threading.Event.wait
+    if place == "future":
+        monkeypatch.setattr(Future, "done", lambda self: stop(self._condition) or done(self))
+    elif place == "semaphore":
+        monkeypatch.setattr(
+            threading.Semaphore,
+            "acquire",
+            lambda self, **how: stop(self._cond) or acquire(self, **how),
+        )
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.01)
+        return item
+
+    def search():
+        if place == "start":  # of the threads that it starts itself
+            monkeypatch.setattr(
+                threading.Event, "wait", lambda self, *how: stop(self._cond) or wait(self, *how)
+            )
+        try:
+            list(in_order(work, range(50), 2))
+        except Stopped:
+            ended.append(len(begun))
+
+    searching = threading.Thread(target=search, daemon=True)
+    searching.start()
+    searching.join(30)
+    monkeypatch.undo()
+    assert len(ended) == 1
+    time.sleep(0.05)
+    assert len(begun) == ended[0] < 50  # nothing more began
