@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from patchsim import match, metrics
 from patchsim.engines import fft, simd
-from patchsim.engines.common import fused, fused_costs, kernel_parts
+from patchsim.engines.common import cut_times, fused, fused_costs, kernel_parts
 from patchsim.engines.tile_cache import Shared
 from patchsim.machine import extensions
 from patchsim.metrics import Kernel
@@ -345,10 +345,7 @@ def test_folded_tiles_of_odd_and_even_kernels(size, shape, rng, monkeypatch):
 @pytest.mark.parametrize("windows", [(1, 1), (193, 193), (385, 257), (897, 1900)])
 def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
     def time_of(down, across, folds):
-        in_cache = kernel_parts._time_of(down * across, folds)
-        others = (down // folds != 256) + (across != 256)
-        in_cache *= kernel_parts._OTHER_SIDE**others
-        return in_cache * kernel_parts._beyond_cache(down * across, folds, 1)
+        return cut_times.of_floats((down, across), folds, 1, is_near=False)
 
     chosen = kernel_parts.best_cut((*kernel, 1), windows)
     least = math.inf

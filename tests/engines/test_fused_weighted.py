@@ -24,7 +24,7 @@ from PIL import Image
 
 from patchsim import match, metrics
 from patchsim.engines import fft
-from patchsim.engines.common import fused_weighted, kernel_parts, visibility
+from patchsim.engines.common import cut_times, fused_weighted, kernel_parts, visibility
 from patchsim.geometry import blocks
 from patchsim.machine import extensions
 
@@ -243,9 +243,9 @@ def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows, wor
 
     def time_of(down, across, folds, parts):
         area = down * across / folds / 256**2
-        cached, power = kernel_parts._CACHED_DOUBLE, kernel_parts._UNCACHED_DOUBLE
+        cached, power = cut_times._CACHED_DOUBLE, cut_times._UNCACHED_DOUBLE
         in_parts = parts * (forward + kernel_parts._PRODUCT * products) + backward
-        other = kernel_parts._OTHER_WIDTH if across != 256 else 1
+        other = cut_times._OTHER_WIDTH if across != 256 else 1
         return other * area * max(area, cached) ** power * in_parts
 
     chosen = kernel_parts.best_double_cut(kernel, kernel_parts.DoubleWork(*work), windows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from patchsim.engines.common import kernel_parts, lowrank
-from patchsim.engines.common.kernel_parts import Cut, best_cut, windows_of_transform
+from patchsim.engines.common import cut_times, kernel_parts, lowrank
+from patchsim.engines.common.kernel_parts import Cut, best_cut
 from patchsim.engines.contract import Bounds
 from patchsim.engines.problem import Problem
 from patchsim.geometry import blocks
@@ -130,10 +130,10 @@ def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
 
 def _transforms(problem: Problem, cut: Cut, windows: tuple[int, int]) -> float:
     """Return the time of the transforms of a tile of so many windows, over that of one."""
-    of_transform = windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
+    of_transform = cut.windows(problem.kernel[:2], problem.stride)
     tiles = math.prod(-(-all_ // one) for all_, one in zip(windows, of_transform, strict=True))
     planes = math.prod(cut.parts) * planes_of(problem)[2]
-    return -(-tiles * cut.folds // 2) * cut.transform * (planes + kernel_parts.BACK)
+    return -(-tiles * cut.folds // 2) * cut.transform * (planes + cut_times.BACK)
 
 
 def term_count(problem: Problem) -> int:
@@ -191,7 +191,8 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     _, _, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     height, _, channels = problem.kernel
-    cut, bands = cut_of(problem), -(-rows // _windows_of_transform(problem)[0])
+    cut = cut_of(problem)
+    bands = -(-rows // cut.windows(problem.kernel[:2], problem.stride)[0])
     transform = _transform_seconds(problem) * cut.transform
     pairs = cut.pairs * problem.threads
     scoring = rows * cols * window * _WINDOWS[problem.dtype]
@@ -199,7 +200,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
     planes = planes_of(problem)
     forward = pairs * transform * math.prod(cut.parts) * planes[2]
-    backward = pairs * transform * kernel_parts.BACK
+    backward = pairs * transform * cut_times.BACK
     if problem.metric == "sad":
         forward, backward = forward * _LOOK_UPS, backward * _LOOK_UPS
         is_large = cut.nbytes(planes[2]) > kernel_parts.MOST_PREPARED
@@ -207,7 +208,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
         scoring, summing = forward / pairs if is_large else 0.0, summing * _LOOKED_UP_PIXELS
     shared, unshared = forward + summing, backward + scoring
     share = _share_made_again(problem)
-    again = kernel_parts.time_made_again(cut.sides, cut.folds, planes[2], share) - 1
+    again = cut_times.made_again(cut.sides, cut.folds, planes[2], share) - 1
     again *= forward + backward
     if together > 1:
         unshared += forward * _PRODUCT_SHARE
@@ -228,11 +229,6 @@ def _summed_at_once(problem: Problem) -> tuple[int, int, int]:
     return counts
 
 
-def _windows_of_transform(problem: Problem) -> tuple[int, int]:
-    cut = cut_of(problem)
-    return windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
-
-
 def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
     """Return a tile of whole blocks, for each thread one or some of `_TILE_SECONDS`."""
     rows, cols = problem.map_shape
@@ -245,7 +241,7 @@ def best_tile(problem: Problem, *, is_direct: bool = False) -> tuple[int, int]:
     block = blocks.BLOCK
     tall = -(-share // block) * block
     if not is_direct:  # whole transforms, in as many blocks as they fill
-        height = _windows_of_transform(problem)[0]
+        height = cut_of(problem).windows(problem.kernel[:2], problem.stride)[0]
         filled = -(-share // height) * height // block * block
         tall = filled if filled >= share else tall
     return min(rows, tall), wide

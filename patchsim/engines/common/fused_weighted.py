@@ -22,7 +22,6 @@ from patchsim.engines.common.kernel_parts import (
     aligned,
     best_double_cut,
     square_cut,
-    windows_of_transform,
 )
 from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
@@ -222,7 +221,7 @@ def seconds(problem: Problem) -> float:
     transform, product, pixel, term = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     cut, channels = cut_of(problem), problem.kernel[2]
-    bands = -(-rows // _windows_of_transform(problem)[0])
+    bands = -(-rows // cut.windows(problem.kernel[:2], problem.stride)[0])
     pairs = cut.pairs * problem.threads * cut.transform
     forward, backward = _transforms(problem)
     transforms = math.prod(cut.parts) * forward + backward
@@ -231,11 +230,6 @@ def seconds(problem: Problem) -> float:
     terms = rows * cols * (backward + (0 if problem.metric == "ssd" else 1))
     work = pairs * (transforms * transform + products * product) + pixels * pixel + terms * term
     return work / problem.threads
-
-
-def _windows_of_transform(problem: Problem) -> tuple[int, int]:
-    cut = cut_of(problem)
-    return windows_of_transform(problem.kernel[:2], cut.parts, problem.stride, cut.sides)
 
 
 def best_tile(problem: Problem) -> tuple[int, int]:
@@ -247,7 +241,7 @@ def best_tile(problem: Problem) -> tuple[int, int]:
     block = blocks.BLOCK
     tall = -(-share // block) * block
     # Whole transforms, in as many blocks as they fill.
-    height = _windows_of_transform(problem)[0]
+    height = cut_of(problem).windows(problem.kernel[:2], problem.stride)[0]
     filled = -(-share // height) * height // block * block
     return min(rows, filled if filled >= share else tall), wide
 

@@ -149,6 +149,7 @@ def _ncc(tile: Tile) -> _Scores:
     error = scale * off + float_rounding(kernel.problem)
     xp = namespace(spread)
     error = xp.where(spread > 0, _and_rounding(error), 0.0)
+    del products, scale  # before the sums that follow, which take as much
     is_lost = spread < LEAST_ENERGY
     if is_lost.any():  # but not where all is 0
         is_lost &= tile.box_sums(cast((tile.pixels != 0).any(-1), DOUBLE)) > 0
