@@ -211,6 +211,8 @@ static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
             t->metric == SSD || t->metric == SAD ? numbers[OWN] >= 0 : numbers[OWN] > 0;
         if (!(numbers[GAIN] > 0) || !has_own || !(numbers[TOTAL] > 0) || !(t->limit > 0))
             return "gain, own, total and limit are not positive";
+        if ((t->metric == SSD || t->metric == SAD) && numbers[TOTAL] < DBL_MIN)
+            return "the total is too small to divide by";
     }
     return NULL;
 }
@@ -231,6 +233,45 @@ static double error_of_waves(const Task *t)
 }
 
 /* The task of kernel k, whose image and sizes are those of the first one. */
+/* The sum of the squares of some values: CHAINS of them do not wait for each other. */
+static double sum_of_squares(const double *values, ptrdiff_t count)
+{
+    enum { CHAINS = 16 };
+    double sums[CHAINS] = {0}, sum = 0;
+    ptrdiff_t i = 0;
+    for (; i + CHAINS <= count; i += CHAINS)
+        for (int j = 0; j < CHAINS; j++)
+            sums[j] += values[i + j] * values[i + j];
+    for (; i < count; i++)
+        sum += values[i] * values[i];
+    for (int j = 0; j < CHAINS; j++)
+        sum += sums[j];
+    return sum;
+}
+
+/* As the task's smooth_share says; rows are summed up before columns are. */
+static double smooth_share_of(const Task *t)
+{
+    double smooth = 0, sums[MOST_SIDE * MOST_PARTS];
+    const double *taps = t->taps;
+    for (ptrdiff_t part = 0; part < 4 * t->channels; part++) {
+        const ptrdiff_t i = part % 4, top = t->height * i / 4, bottom = t->height * (i + 1) / 4;
+        memset(sums, 0, (size_t)t->width * sizeof *sums);
+        for (ptrdiff_t y = top; y < bottom; y++, taps += t->width)
+            for (ptrdiff_t x = 0; x < t->width; x++)
+                sums[x] += taps[x];
+        for (ptrdiff_t j = 0; j < 4; j++) {
+            const ptrdiff_t left = t->width * j / 4, right = t->width * (j + 1) / 4;
+            double sum = 0;
+            for (ptrdiff_t x = left; x < right; x++)
+                sum += sums[x];
+            const double count = (double)((bottom - top) * (right - left));
+            smooth += count > 0 ? sum * sum / count : 0;
+        }
+    }
+    return t->norm > 0 ? smooth / t->norm / t->norm : 0;
+}
+
 static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
 {
     const double *numbers = (const double *)b[NUMBERS].buf + k * NUMBER_COUNT;
@@ -248,18 +289,16 @@ static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
     t->map = (float *)b[MAP].buf + k * t->rows * t->cols;
     t->maxima = (float *)b[MAXIMA].buf + k * blocks;
     t->errors = (float *)b[ERRORS].buf + k * blocks;
-    t->norm = 0;
-    for (ptrdiff_t i = 0; i < taps; i++)
-        t->norm += t->taps[i] * t->taps[i];
-    t->norm = sqrt(t->norm);
+    t->norm = sqrt(sum_of_squares(t->taps, taps));
+    const int is_expected = (t->metric == ZNCC || t->metric == NCC) && t->limit <= MAP_LIMIT;
+    t->smooth_share = is_expected && !t->products ? smooth_share_of(t) : 0;
     t->residual += error_of_waves(t);
     for (ptrdiff_t i = 0; i < t->parts_y * t->parts_x * t->terms; i++) {
         double squares = 0;
         for (ptrdiff_t c = 0; c < t->channels; c++) {
             const Part part = correlation_part(t, i, c);
             for (ptrdiff_t y = 0; y < part.height; y++)
-                for (ptrdiff_t x = 0; x < part.width; x++)
-                    squares += part.taps[y * t->width + x] * part.taps[y * t->width + x];
+                squares += sum_of_squares(part.taps + y * t->width, part.width);
         }
         t->norms[i] = sqrt(squares);
     }

@@ -79,7 +79,7 @@
 #define OCTAVES 256    /* exponents of single precision */
 /* Before a tile is transformed, `pair` is expected to return this times the product of the tile's and
  * the kernel's norms and the root of the kernel's pixels, over the root of the transform's, and times
- * the root of correlation_smooth_share, because smooth ones have their energy at few frequencies. Of
+ * the root of smooth_share, because smooth ones have their energy at few frequencies. Of
  * ten photographs with kernels of 16 to 100 it returned 1.7 times that in the median, and 1.2 to 3.3
  * times for eight of ten tiles. A tile of which `pair` returns less than is expected may go to double
  * precision though its scores would do, so that this decides only for scores that may be off by no
@@ -127,7 +127,7 @@
 typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
 /* Sums over windows: int32_t; int64_t, in which differences of products are right if they fit; double. */
-typedef enum { FEW_SUMS, WHOLE_SUMS, WIDE_SUMS } Sums;
+typedef enum { FEW_SUMS, WHOLE_SUMS, WIDE_SUMS } SumKind;
 
 /* Pixels along the axes of a tile: 16 times 8, 10, 12, 16, 20, 24, 32, 40, 48 or 64. A transform has
  * two tiles, or `folds` is 2 and it has the even and the odd rows of one (_correlation_folded.h). */
@@ -200,6 +200,9 @@ typedef struct {
     const double *halves; /* of sad half the width of each channel's range */
     double own, total;
     double norm; /* of taps */
+    /* The share of their energy that the means of 4 x 4 parts of the kernel have: about 1 of smooth
+     * kernels, next to none of noise. */
+    double smooth_share;
     double norms[MOST_PARTS * MOST_PARTS * MOST_TERMS]; /* of the taps of a part and term */
     double offset, residual; /* of sad: what is added to X, and what its terms leave over */
     float *map;              /* [rows, cols] */
@@ -208,8 +211,6 @@ typedef struct {
     ptrdiff_t direct, repeated; /* out: windows summed directly, tiles transformed again */
 } Task;
 
-/* How many times as much of the rounding of pixels' transforms gathers in the products of a kernel, or
- * of its parts, that is long, and most if it is thin, too: lines of pixels that are alike round alike. */
 /* The power of two that brings a number near 1, as far as there is one. */
 static inline double correlation_near_1(double number)
 {
@@ -218,6 +219,8 @@ static inline double correlation_near_1(double number)
     return ldexp(1, exponent < -1023 ? 1023 : -exponent);
 }
 
+/* How many times as much of the rounding of pixels' transforms gathers in the products of a kernel, or
+ * of its parts, that is long, and most if it is thin, too: lines of pixels that are alike round alike. */
 static inline double gathered(const Task *t)
 {
     const double height = (double)t->part_height, width = (double)t->part_width;
@@ -355,10 +358,6 @@ typedef struct {
 } Part;
 
 Part correlation_part(const Task *task, ptrdiff_t pass, ptrdiff_t channel);
-
-/* The share of a kernel's energy that its means over 4 x 4 parts have: about 1 of smooth kernels, next
- * to none of noise. */
-double correlation_smooth_share(const Task *task);
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);

@@ -799,6 +799,8 @@ static INLINE VARIANT(Singles) VARIANT(larger_of)(VARIANT(Singles) a, VARIANT(Si
     return (VARIANT(Singles))_mm512_max_ps((__m512)a, (__m512)b);
 #elif LANES == 8
     return (VARIANT(Singles))_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (VARIANT(Singles))_mm_max_ps((__m128)a, (__m128)b);
 #else
     const VARIANT(Masks) is_larger = a > b;
     return (VARIANT(Singles))((is_larger & (VARIANT(Masks))a) | (~is_larger & (VARIANT(Masks))b));
@@ -811,6 +813,8 @@ static INLINE VARIANT(Singles) VARIANT(smaller_of)(VARIANT(Singles) a, VARIANT(S
     return (VARIANT(Singles))_mm512_min_ps((__m512)a, (__m512)b);
 #elif LANES == 8
     return (VARIANT(Singles))_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (VARIANT(Singles))_mm_min_ps((__m128)a, (__m128)b);
 #else
     const VARIANT(Masks) is_smaller = a < b;
     return (VARIANT(Singles))((is_smaller & (VARIANT(Masks))a) | (~is_smaller & (VARIANT(Masks))b));
@@ -848,7 +852,7 @@ typedef struct {
 /* What scores of some windows of a row are made of, whatever the kernel. */
 typedef struct {
     double spread[BLOCK];
-    float under[BLOCK] __attribute__((aligned(64))); /* the same, and its root */
+    float under[BLOCK] __attribute__((aligned(64))); /* the same, and its root but of few bytes */
     float root[BLOCK] __attribute__((aligned(64)));
 } VARIANT(Spreads);
 
@@ -906,7 +910,8 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
                                double *shift, float *out)
 {
     const Layout *l = b->layout;
-    const float lowest = (float)rule->lowest, *under = spreads->under;
+    /* A little above, because compilers may round the spreads otherwise than where they were open. */
+    const float lowest = (float)(rule->lowest * (1 + 0x1p-20)), *under = spreads->under;
     const double n = (double)(t->height * t->width), square = b->unit * b->unit;
     const ptrdiff_t plane = l->lines * l->pitch;
     double sums[BLOCK];
@@ -1560,7 +1565,7 @@ static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r,
     for (int i = own - 1; i >= 0; i--)
         open += r->octaves[i];
     int exponent;
-    const int is_counted = b->task->limit <= MAP_LIMIT && lowest < FLT_MAX;
+    const int is_counted = b->task->limit <= MAP_LIMIT && lowest >= FLT_MIN && lowest < FLT_MAX;
     const double part = is_counted ? 2 * frexp(lowest, &exponent) - 1 : 0;
     open += (ptrdiff_t)(part * (double)r->octaves[own]);
     return open * r->rows / SAMPLED_ROWS;
@@ -1575,7 +1580,7 @@ static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget)
     const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED * sqrt((double)(t->height * t->width));
     double own[MOST_KERNELS];
     for (ptrdiff_t k = 0; k < b->count; k++)
-        own[k] = t[k].norm * sqrt(correlation_smooth_share(&t[k]));
+        own[k] = t[k].norm * sqrt(t[k].smooth_share);
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
         VARIANT(Region) *r = &b->regions[i];
         const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */

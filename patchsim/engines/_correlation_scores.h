@@ -21,6 +21,9 @@ static INLINE VARIANT(Doubles) VARIANT(half_of_ints)(VARIANT(Ints) v, int half)
     const __m512i all = (__m512i)v;
     return (VARIANT(Doubles))_mm512_cvtepi32_pd(half ? _mm512_extracti64x4_epi64(all, 1)
                                                      : _mm512_castsi512_si256(all));
+#elif LANES == 4 && defined(__SSE2__)
+    const __m128i all = (__m128i)v;
+    return (VARIANT(Doubles))_mm_cvtepi32_pd(half ? _mm_unpackhi_epi64(all, all) : all);
 #else
     VARIANT(HalfInts) part;
     memcpy(&part, (const int32_t *)&v + half * LANES / 2, sizeof part);
@@ -34,6 +37,9 @@ static INLINE VARIANT(Doubles) VARIANT(half_of_floats)(VARIANT(Singles) v, int h
     const __m512 all = (__m512)v;
     return (VARIANT(Doubles))_mm512_cvtps_pd(half ? _mm512_extractf32x8_ps(all, 1)
                                                   : _mm512_castps512_ps256(all));
+#elif LANES == 4 && defined(__SSE2__)
+    const __m128 all = (__m128)v;
+    return (VARIANT(Doubles))_mm_cvtps_pd(half ? _mm_movehl_ps(all, all) : all);
 #else
     VARIANT(HalfFloats) part;
     memcpy(&part, (const float *)&v + half * LANES / 2, sizeof part);
@@ -43,6 +49,10 @@ static INLINE VARIANT(Doubles) VARIANT(half_of_floats)(VARIANT(Singles) v, int h
 
 static INLINE VARIANT(Singles) VARIANT(joined)(const VARIANT(Doubles) halves[2])
 {
+#if LANES == 4 && defined(__SSE2__)
+    return (VARIANT(Singles))_mm_movelh_ps(_mm_cvtpd_ps((__m128d)halves[0]),
+                                           _mm_cvtpd_ps((__m128d)halves[1]));
+#else
     const VARIANT(HalfFloats) low = __builtin_convertvector(halves[0], VARIANT(HalfFloats));
     const VARIANT(HalfFloats) high = __builtin_convertvector(halves[1], VARIANT(HalfFloats));
 #if LANES == 16
@@ -55,10 +65,11 @@ static INLINE VARIANT(Singles) VARIANT(joined)(const VARIANT(Doubles) halves[2])
     memcpy((float *)&both + LANES / 2, &high, sizeof high);
     return both;
 #endif
+#endif
 }
 
 /* Half of a vector of sums from `at` on, in double precision. */
-static INLINE VARIANT(Doubles) VARIANT(half_of_sums)(const void *sums, ptrdiff_t at, int half, Sums kind)
+static INLINE VARIANT(Doubles) VARIANT(half_of_sums)(const void *sums, ptrdiff_t at, int half, SumKind kind)
 {
     if (kind == FEW_SUMS)
         return VARIANT(half_of_ints)(*(const VARIANT(Ints) *)((const int32_t *)sums + at), half);
@@ -78,6 +89,8 @@ static INLINE VARIANT(Singles) VARIANT(inverse_root)(VARIANT(Singles) v)
     const __m512 left = _mm512_fnmadd_ps(product, about, _mm512_set1_ps(1));
     const __m512 half = _mm512_mul_ps(about, _mm512_set1_ps(0.5f));
     return (VARIANT(Singles))_mm512_fmadd_ps(half, left, about);
+#elif LANES == 4 && defined(__SSE2__)
+    return (VARIANT(Singles))_mm_div_ps(_mm_set1_ps(1), _mm_sqrt_ps((__m128)v));
 #else
     VARIANT(Singles) root;
     for (int i = 0; i < LANES; i++)
@@ -90,9 +103,8 @@ static INLINE VARIANT(Singles) VARIANT(inverse_root)(VARIANT(Singles) v)
 typedef struct {
     double size;                 /* pixels of a channel */
     double less[MOST_CHANNELS];  /* sum (K - 128) */
-    double means[MOST_CHANNELS]; /* k over the gain */
-    double by_gain;              /* 1 over the gain */
-    double twice, own, share;    /* of ssd: 2 gain, sum K^2, and 1 over the total */
+    double means[MOST_CHANNELS]; /* k, of ncc over the gain */
+    double gain, own, share;     /* of ssd: the gain, sum K^2, and 1 over the total */
     uint32_t whole;              /* sum K^2 of few bytes */
     double unit, square;         /* of the band, and its square */
     float least;                 /* the smallest spread, of floats */
@@ -105,7 +117,7 @@ static void VARIANT(set_parts)(const VARIANT(Band) *b, const Task *t, VARIANT(Pa
     const int is_shifted = t->type >= FLOATS && t->metric == SSD;
     const double gain = t->gain / b->unit;
     parts->size = (double)(t->height * t->width);
-    parts->by_gain = 1 / t->gain, parts->share = 1 / t->total, parts->twice = 2 * gain;
+    parts->gain = gain, parts->share = 1 / t->total;
     parts->unit = b->unit, parts->square = b->unit * b->unit;
     /* Rounding may leave nothing of a small spread of floats, and single precision is too coarse for
      * it: only windows of one value are flat for sure. */
@@ -116,14 +128,14 @@ static void VARIANT(set_parts)(const VARIANT(Band) *b, const Task *t, VARIANT(Pa
     for (ptrdiff_t c = 0; c < t->channels; c++) {
         const double mean = t->means[c] - (is_shifted ? b->shift[c] : 0);
         parts->less[c] = VARIANT(sum_less_128)(t, c);
-        parts->means[c] = mean / gain;
+        parts->means[c] = t->metric == SSD ? mean : mean / gain;
         parts->own += is_shifted ? parts->size * mean * mean : 0;
     }
 }
 
 /* n E - sum S^2 of zncc, or E of ncc, of a vector of windows, in the band's units. */
 static INLINE VARIANT(Singles) VARIANT(spreads_of)(const VARIANT(Parts) *parts, ptrdiff_t left,
-                                                   Metric metric, ptrdiff_t channels, Sums kind)
+                                                   Metric metric, ptrdiff_t channels, SumKind kind)
 {
     typedef VARIANT(Doubles) Doubles;
     const void *const s = parts->s, *const e = parts->e;
@@ -162,7 +174,7 @@ static INLINE VARIANT(Singles) VARIANT(spreads_of)(const VARIANT(Parts) *parts, 
  * few bytes is not over the gain, and of zncc n times as large. */
 static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts, const void *x,
                                                     ptrdiff_t left, Metric metric, int is_direct,
-                                                    ptrdiff_t channels, Sums kind)
+                                                    ptrdiff_t channels, SumKind kind)
 {
     typedef VARIANT(Doubles) Doubles;
     typedef VARIANT(Ints) Ints;
@@ -202,12 +214,14 @@ static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts,
         else
             halves[half] = VARIANT(half_of_floats)(
                 (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)x, half);
+        if (metric == SSD)
+            halves[half] *= parts->gain;
         for (ptrdiff_t c = 0; c < channels && metric != ZNCC; c++)
             halves[half] +=
                 VARIANT(half_of_sums)(s, c * pitch + left, half, kind) * parts->means[c];
         if (metric == SSD)
             halves[half] = 1 - (VARIANT(half_of_sums)(e, left, half, kind) -
-                                halves[half] * parts->twice + parts->own) * parts->share;
+                                halves[half] * 2 + parts->own) * parts->share;
     }
     return VARIANT(joined)(halves);
 }
@@ -215,7 +229,7 @@ static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts,
 /* Scores of some windows of a row, and what is noted of them. */
 static INLINE void VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *parts,
                                       const VARIANT(Rule) *rule, const void *x, ptrdiff_t left, ptrdiff_t count,
-                                      Metric metric, int is_direct, ptrdiff_t channels, Sums kind,
+                                      Metric metric, int is_direct, ptrdiff_t channels, SumKind kind,
                                       float *out, VARIANT(Segment) *segment, VARIANT(Masks) *opens)
 {
     typedef VARIANT(Singles) Floats;
@@ -266,11 +280,10 @@ static INLINE void VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *parts
 }
 
 /* The same, with constants that let the loops become few instructions. */
-static __attribute__((noinline)) void VARIANT(make_in_registers)(const VARIANT(Band) *b, const Task *t,
-                                              const VARIANT(Parts) *parts,
-                                              const VARIANT(Rule) *rule, ptrdiff_t row,
-                                              ptrdiff_t left, ptrdiff_t count, float *out,
-                                              VARIANT(Segment) *segment, VARIANT(Masks) *opens)
+static __attribute__((noinline)) void VARIANT(make_in_registers)(
+    const VARIANT(Band) *b, const Task *t, const VARIANT(Parts) *parts, const VARIANT(Rule) *rule,
+    ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, float *out, VARIANT(Segment) *segment,
+    VARIANT(Masks) *opens)
 {
     const int is_direct = t->products != NULL;
     const ptrdiff_t at = (t - b->task) * b->step + row * b->layout->x_pitch + left;

@@ -467,28 +467,6 @@ void correlation_fill_taps(const Task *t, void *out)
             }
 }
 
-double correlation_smooth_share(const Task *t)
-{
-    double smooth = 0;
-    const double *taps = t->taps;
-    for (ptrdiff_t c = 0; c < t->channels; c++)
-        for (ptrdiff_t i = 0; i < 4; i++) {
-            const ptrdiff_t top = t->height * i / 4, bottom = t->height * (i + 1) / 4;
-            double sums[4] = {0};
-            for (ptrdiff_t y = top; y < bottom; y++, taps += t->width)
-                for (ptrdiff_t j = 0; j < 4; j++)
-                    for (ptrdiff_t x = t->width * j / 4; x < t->width * (j + 1) / 4; x++)
-                        sums[j] += taps[x];
-            for (ptrdiff_t j = 0; j < 4; j++) {
-                const ptrdiff_t across = t->width * (j + 1) / 4 - t->width * j / 4;
-                const double count = (double)((bottom - top) * across);
-                smooth += count > 0 ? sums[j] * sums[j] / count : 0;
-            }
-        }
-    const double all = t->norm * t->norm;
-    return all > 0 ? smooth / all : 0;
-}
-
 ptrdiff_t correlation_budget(const Task *t)
 {
     /* Products in the time of a transform; those of bytes are of integers, and quick. A window takes
@@ -507,7 +485,7 @@ static int has_vnni(void)
 }
 
 /* Six rows of 64 windows of bytes, or of 32 in double precision, fill 24 of 32 registers. */
-BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=512")
+BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma", "prefer-vector-width=512")
 #define NAME(x) x##_bytes_vnni
 #define SUM int32_t
 #define LANES 16
@@ -539,7 +517,7 @@ BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-widt
 #undef HALF_DOT
 END
 
-BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
+BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", "prefer-vector-width=512")
 #define NAME(x) x##_bytes_avx512
 #define AT_ONCE 32
 #define TAP int16_t

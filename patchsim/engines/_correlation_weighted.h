@@ -509,8 +509,9 @@ static double VARIANT(weighted_direct)(const VARIANT(Weigher) *g, ptrdiff_t y, p
     *is_doubtful = (is_near[0] && !is_sure[0]) || (w->levels && is_near[1] && !is_sure[1]);
     if (t->type == DOUBLES && energies[0] < LEAST_ENERGY && factor == 1) {
         const double largest = VARIANT(largest_of)(g, y, x, 0);
-        if (largest > 0)
-            return VARIANT(weighted_direct)(g, y, x, correlation_near_1(largest), is_doubtful);
+        const double near = correlation_near_1(largest); /* 1 where weights alone are so small */
+        if (largest > 0 && near != 1)
+            return VARIANT(weighted_direct)(g, y, x, near, is_doubtful);
     }
     if (t->type == DOUBLES && w->levels && energies[1] < LEAST_ENERGY)
         *is_doubtful |= VARIANT(largest_of)(g, y, x, 1) > 0;

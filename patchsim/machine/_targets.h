@@ -1,7 +1,7 @@
 /* What the files share that compile one source for several sets of vector instructions.
  *
- * BEGIN(features) and END enclose functions that are compiled for these features. Included once in
- * a file, behind the headers of the system.
+ * BEGIN(features) and END enclose functions that are compiled for these features; what follows the
+ * features is for GCC alone. Included once in a file, behind the headers of the system.
  */
 #ifndef PATCHSIM_TARGETS_H
 #define PATCHSIM_TARGETS_H
@@ -12,11 +12,12 @@ static int always(void)
 }
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
-#ifdef __clang__
-#define BEGIN(features) _Pragma("clang attribute push(__attribute__((target(" #features "))), apply_to = function)")
+#define PRAGMA(x) _Pragma(#x)
+#ifdef __clang__ /* which ignores all features with one that it does not know */
+#define BEGIN(features, ...)                                                                   \
+    PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define END _Pragma("clang attribute pop")
 #else
-#define PRAGMA(x) _Pragma(#x)
 #define BEGIN(...) _Pragma("GCC push_options") PRAGMA(GCC target(__VA_ARGS__))
 #define END _Pragma("GCC pop_options")
 #endif

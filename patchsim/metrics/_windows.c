@@ -686,7 +686,9 @@ static int run_scaled(Task *t, const Variant *chosen, Kind kind)
         one.image = (const char *)window, one.pitch = t->run * (ptrdiff_t)sizeof *window;
         one.places = FIRST, one.count = 1;
         one.spreads = energies + i, one.energies = energies + i;
-        one.products = (double *)t->products + i, one.means = t->means + i * t->channels;
+        one.products = (double *)t->products + i, one.means = t->means;
+        if (kind == CENTRED_SUMS)
+            one.means += i * t->channels;
         made = run(&one, chosen, 3, kind);
     }
     free(window);

@@ -36,7 +36,7 @@ static int has_vnni(void)
 
 #ifdef POSES_X86
 
-BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
+BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", "prefer-vector-width=512")
 #define VARIANT(x) x##_avx512
 #define LANES 16
 #include "_poses_core.h"

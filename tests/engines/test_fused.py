@@ -1117,6 +1117,15 @@ def test_black_floats_beside_noise_are_no_reason_for_double_precision(metric, dt
     assert counts == [(0, 0)]
 
 
+@pytest.mark.parametrize("size", [1e-310, 1e-230, 1e-30])
+@pytest.mark.usefixtures("variant")
+def test_ssd_of_a_kernel_far_darker_than_the_image(size, rng):
+    image, kernel = rng.random((60, 70, 2)), size * rng.random((9, 11, 2))
+    bounds = found(image, kernel, "ssd")
+    assert np.isfinite(bounds.map).all()
+    check(bounds, plain_map(image, kernel, "ssd"))
+
+
 @cache
 def picture_with_a_tie(metric, dtype):
     """An image, two kernels and the largest score of each."""

@@ -293,6 +293,23 @@ def test_a_flat_tile_beside_one_of_contrast(metric, dtype, kind, rng):
         assert bounds.map[90, 100] == 0
 
 
+@pytest.mark.usefixtures("variant")
+def test_weights_so_small_that_squares_vanish_come_to_an_end(rng, monkeypatch):
+    """No power of two brings pixels that are near 1 nearer to it."""
+    image = 0.55 + 0.4 * rng.random((30, 40, 1))
+    kernel = image[3:12, 4:14].copy()
+    image[:15] *= 1e-8
+    whole = fused_weighted._planes
+
+    def planes(*given):
+        made, others = whole(*given)
+        made[len(others["means"]) :] *= 1e-300
+        return made, others
+
+    monkeypatch.setattr(fused_weighted, "_planes", planes)
+    assert found(image, kernel, np.ones((9, 10), np.uint8), "ncc").map.shape == (22, 31)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0, 1e5])
 @pytest.mark.usefixtures("variant")
 def test_floats_of_little_contrast_on_a_large_value(offset, rng):
