@@ -47,11 +47,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../machine/_targets.h"
+
 #if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
 #define X86_VARIANTS 1
 #define INLINE static inline __attribute__((always_inline)) /* into each variant's instructions */
-#define AVX512                                                                            \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
+#define AVX512 IN_512_BITS("avx512f,avx512bw,avx512vl,avx512dq")
 #define AVX2 __attribute__((target("avx2")))
 #else
 #define X86_VARIANTS 0
