@@ -58,9 +58,9 @@ class BestFirst:
     accepts : (index, y, x) -> bool, optional
         Whether a window of one of the sequence, (y, x) from its first, may be a match. One that may
         not is left out, and suppresses no other.
-    asked : index -> None, optional
+    asked : (index, found) -> None, optional
         Called where the windows of one of the sequence are asked for their best, which takes most
-        of the time.
+        of the time, with the number of matches so far.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class BestFirst:
         *,
         overlap: float,
         accepts: Accepts | None = None,
-        asked: Callable[[int], None] | None = None,
+        asked: Callable[[int, int], None] | None = None,
     ) -> None:
         self._accepts, self._asked = accepts, asked
         self._windows, self._origins, self._overlap = windows, origins, overlap
@@ -114,7 +114,7 @@ class BestFirst:
                 continue
             self._apply_peaks(index)
             if self._asked is not None:
-                self._asked(index)
+                self._asked(index, len(self._peaks))
             best = self._windows[index].best(floor)
             if best is not None:
                 y, x, score = best
@@ -128,11 +128,6 @@ class BestFirst:
             else:
                 heapq.heappop(heap)
         return self._peaks[first:]
-
-    @property
-    def found(self) -> int:
-        """The number of matches so far."""
-        return len(self._peaks)
 
     def can_be_match(self, peak: Peak) -> bool:
         """Return whether a match that was found with `accepts_all` may be one."""

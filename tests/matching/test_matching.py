@@ -199,9 +199,12 @@ def test_threads_of_an_interrupted_search_end(rng):
             assert done < total
             raise KeyboardInterrupt
 
+    others = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         match(image, image[:20, :20], engine="rough", threads=2, memory="20MB", observer=Stop())
-    assert not [t for t in threading.enumerate() if t.name.startswith("patchsim")]
+    for thread in set(threading.enumerate()) - others:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @settings(deadline=None, max_examples=60)
