@@ -11,6 +11,7 @@ from patchsim.matches.auto_threshold import is_too_few
 from patchsim.matching.matcher import Matcher
 from patchsim.scanning.records import ScanResult
 from patchsim.scanning.requests import Request
+from patchsim.search import jobs
 
 if TYPE_CHECKING:
     from patchsim.planning.planner import Plan
@@ -38,9 +39,9 @@ class PicturesElsewhere(Protocol):
 class Told(Observer):
     """Passes on what is known of a picture before it is searched; the result says the rest.
 
-    That the threshold ``auto`` cannot decide is no part of the result. It is passed on at any time,
-    with the name of the picture. A notice is one line: only the first of several would say what
-    it is about, and those of other pictures stand around it.
+    That the threshold ``auto`` cannot decide, or that a search takes long, is no part of the
+    result. It is passed on at any time, with the name of the picture. A notice is one line: only
+    the first of several would say what it is about, and those of other pictures stand around it.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Told(Observer):
 
     def notice(self, text: str) -> None:
         text = text.replace("\n", " ")
-        if is_too_few(text):
+        if is_too_few(text) or jobs.is_cost(text):
             self._tell(f"{printable(self._image)}: {text}")
         elif not self._has_begun:
             self._tell(text)

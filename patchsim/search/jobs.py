@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from patchsim.poses.grid import Poses
     from patchsim.poses.warp import PoseRenderer
 
-MANY = 1000  # the cost of more kernels or poses is announced
-LONG = 30.0  # seconds; that poses take longer is announced
+MANY = 1000  # the cost of more kernels is announced, if it is large
+LONG = 30.0  # seconds; that many kernels, or poses, take longer is announced
 _COST = "searched, which takes about"
 LEAST_PIXELS = 16  # a smaller posed kernel is found everywhere
 
@@ -304,7 +304,7 @@ def nothing_fits(scene: Scene, number: int, poses: Poses) -> InputError:
 
 
 def warn(jobs: Sequence[Job], observer: Observer, seconds: float | None = None) -> None:
-    """Announce the cost of many kernels or poses, and of poses whose search takes long.
+    """Announce the cost of many kernels, or of poses, if their search takes long.
 
     Parameters
     ----------
@@ -313,9 +313,11 @@ def warn(jobs: Sequence[Job], observer: Observer, seconds: float | None = None) 
     seconds : float, optional
         The expected seconds of an exhaustive search of poses, which the user may leave out.
     """
-    if len(jobs) <= MANY and (seconds is None or seconds <= LONG):
+    if seconds is None and len(jobs) <= MANY:
         return
-    expected = seconds or sum(job.plan.chosen.seconds for job in jobs)
+    expected = sum(job.plan.chosen.seconds for job in jobs) if seconds is None else seconds
+    if expected <= LONG:
+        return
     about = f"{expected:.0f} s" if expected < 100 else f"{expected / 60:.0f} min"
     what = "pose" if any(job.pose != UNCHANGED for job in jobs) else "kernel"
     are = " is" if len(jobs) == 1 else "s are"

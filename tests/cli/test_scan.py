@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -21,7 +22,7 @@ from helpers import patchsim
 from patchsim import MachineError, Matcher
 from patchsim.cli import scan_progress, watcher
 from patchsim.scanning import listing
-from patchsim.search import pose_seconds
+from patchsim.search import fitted_windows, pose_seconds
 
 COUNT = 12
 
@@ -284,6 +285,18 @@ def test_what_poses_cost_is_told_once_for_pictures_of_several_sizes(run, save, r
     poses = ("--angles", "0,10,20", "--exhaustive", "--top", "1")
     _, _, err = run("scan", "20.png", "30.png", "40.png", "-k", "k.png", *poses)
     assert err.count("poses are searched, which takes about") == 1
+    assert re.match(r"patchsim: [234]0\.png: 3 poses are searched, which takes about", err)
+
+
+def test_a_picture_that_takes_longer_than_expected_is_named(run, save, rng, monkeypatch):
+    save("a.png", rng.integers(0, 256, (60, 60), dtype=np.uint8))
+    save("k.png", rng.integers(0, 256, (16, 16), dtype=np.uint8))
+    clock = itertools.count(0, 2)
+    monkeypatch.setattr(fitted_windows.time, "perf_counter", lambda: float(next(clock)))
+    poses = ("--angles", "0:330:30", "--exhaustive", "--top", "1")
+    _, _, err = run("scan", "a.png", "-k", "k.png", *poses)
+    assert err.count("poses are searched, which takes about") == 1
+    assert "patchsim: a.png: 12 poses are searched, which takes about" in err
 
 
 @pytest.mark.parametrize("words", [(), ("--cluster", "local:1")])

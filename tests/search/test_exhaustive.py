@@ -11,7 +11,7 @@ import pytest
 
 import patchsim
 from patchsim.errors import InputError
-from patchsim.search import fitted_windows, pose_seconds
+from patchsim.search import fitted_windows, jobs, pose_seconds
 
 
 @pytest.mark.parametrize("stride", [1, (3, 5)])
@@ -49,13 +49,16 @@ def test_a_map_of_several_poses_is_refused(rng):
     assert patchsim.match(scene, kernel, scales=2, map=True).map.shape == (21, 21)
 
 
-def test_a_full_search_of_thousands_of_poses_tells_what_it_costs(run, save, rng):
+def test_a_full_search_of_thousands_of_poses_tells_what_it_costs(monkeypatch, run, save, rng):
     save("scene.png", rng.integers(0, 256, (24, 24), np.uint8))
     save("part.png", rng.integers(0, 256, (6, 6), np.uint8))
     words = ("match", "scene.png", "part.png", "--angles", ",".join(map(str, range(360))))
     code, _, err = run(*words, "--scales", "0.9,1,1.1", "--exhaustive", "--top", "1")
+    assert (code, err.count("searched, which takes")) == (0, 0)  # it takes a second
+    monkeypatch.setattr(jobs, "LONG", 0)
+    code, _, err = run(*words, "--scales", "0.9,1,1.1", "--exhaustive", "--top", "1")
     assert code == 0
-    assert "1,080 poses are searched, which takes about" in err
+    assert err.count("1,080 poses are searched, which takes about") == 1
 
 
 class Told(patchsim.Observer):
@@ -110,7 +113,11 @@ def test_a_full_search_that_takes_long_tells_so_and_what_to_do(monkeypatch, astr
     assert not told.notices  # nothing else makes a map
 
 
-def test_a_full_search_that_is_slower_than_expected_tells_so_once(monkeypatch, astronaut):
+@pytest.mark.parametrize("many", [1, jobs.MANY])
+def test_a_full_search_that_is_slower_than_expected_tells_so_once(many, monkeypatch, astronaut):
+    monkeypatch.setattr(
+        jobs, "MANY", many
+    )  # the first estimate of more poses is told, if it is long
     told, clock = Told(), itertools.count(0, 2)
     monkeypatch.setattr(fitted_windows.time, "perf_counter", lambda: float(next(clock)))
     patchsim.match(astronaut[50:150, 150:250], astronaut[100:124, 200:224], observer=told, **POSES)
@@ -118,10 +125,12 @@ def test_a_full_search_that_is_slower_than_expected_tells_so_once(monkeypatch, a
     assert re.fullmatch(re.escape(DEAR).replace(r"\{\}", r"\d+ (s|min)") + ".*", notice)
 
 
-def test_thousands_of_kernels_are_no_poses(run, save, rng):
+def test_thousands_of_kernels_are_no_poses(monkeypatch, run, save, rng):
     save("scene.png", rng.integers(0, 256, (24, 24), np.uint8))
     save("part.png", rng.integers(0, 256, (6, 6), np.uint8))
     words = ("match", "scene.png", *["part.png"] * 1001, "--top", "1", "--no-heatmap")
+    assert "searched, which takes" not in run(*words)[2]
+    monkeypatch.setattr(jobs, "LONG", 0)
     code, _, err = run(*words)
     assert code == 0
     assert "1,001 kernels are searched, which takes about" in err
