@@ -274,13 +274,14 @@ class ImageSearch:
         says_why: bool,
     ) -> BestBelow | None:
         """Return how close the best place came, and tell why nothing was found."""
-        if strict is not None:
-            self._tell(strict.notices(is_found=nothing_found.has_match(selections)))
+        if strict is not None and strict.first_refused is not None:
+            self._tell(strict.notices())
             return None
         below = nothing_found.best_below(findings, selections, scene, self.options)
-        if says_why:
-            self._tell(nothing_found.reason(findings, selections, scene, self.options, below))
-        return below
+        if says_why or strict is not None:
+            reason = nothing_found.reason(findings, selections, scene, self.options, below, strict)
+            self._tell(reason)
+        return below if strict is None else None
 
     def _reduced(self, scene: Scene, outputs: Outputs) -> View | None:
         """Return the image as pictures show it, if they do and it is not in memory."""

@@ -18,6 +18,7 @@ from patchsim.search.jobs import Found, Job
 
 if TYPE_CHECKING:
     from patchsim.matches.pose_selection import PoseSelection
+    from patchsim.search.criteria import Criteria
 
 _MOST_JOBS = 16  # poses and kernels whose visible share is looked at
 _ALIKE = 1e-4  # scores that differ by less are not told apart in a sentence
@@ -29,7 +30,8 @@ def best_below(
     findings: Found, selections: Sequence[Selection | PoseSelection], scene: Scene, options: Options
 ) -> BestBelow | None:
     """Return the best place if nothing reached the threshold, as far as little work tells it."""
-    if options.threshold is None or any(_count(selection) for selection in selections):
+    is_open = options.threshold is None and not options.has_criteria
+    if is_open or any(_count(selection) for selection in selections):
         return None
     if findings.candidates is not None:
         if not findings.candidates:
@@ -60,6 +62,7 @@ def reason(
     scene: Scene,
     options: Options,
     below: BestBelow | None,
+    strict: Criteria | None = None,
 ) -> tuple[str, ...]:
     """Return why there is no match; nothing if there is one, or the threshold ``auto`` told it."""
     if any(_count(selection) for selection in selections):
@@ -79,6 +82,11 @@ def reason(
     if options.threshold == AUTO:
         return ()
     asked = options.numeric_threshold
+    needed = None if strict is None else strict.lowest
+    if strict is not None and needed is not None and (asked is None or asked < needed):
+        how_close = "" if below is None else _how_close(below, needed, several=scene.given > 1)
+        places = f"places that meet {strict.named} score {needed:.6g} or more"
+        return (f"no match: {places}{how_close}",)
     also = "" if scene.visible is None else " where enough is visible"
     if asked is None:
         if findings.candidates is not None:
@@ -125,11 +133,6 @@ def missing_notices(findings: Found) -> Iterator[str]:
     others = len(findings.missing) - _MOST_BOXES
     more = f" and {others} more" if others > 0 else ""
     yield f"matches may be missing: windows inside {boxes}{more} (x,y,width,height) were not scored"
-
-
-def has_match(selections: Sequence[Selection | PoseSelection]) -> bool:
-    """Return whether there is a match."""
-    return any(_count(selection) for selection in selections)
 
 
 def _count(selection: Selection | PoseSelection) -> int:

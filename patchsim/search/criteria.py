@@ -92,13 +92,10 @@ class Criteria:
         shares = [_largest_share(job.kernel, job.visible, most) for job in self.jobs]
         return lowest(self.options, max(shares, default=1.0))
 
-    def notices(self, *, is_found: bool) -> list[str]:
-        """Say how many places were refused and how the best of them failed, or why all are."""
+    def notices(self) -> list[str]:
+        """Say how many places were refused, and how the best of them failed."""
         if self.first_refused is None:
-            # The threshold `auto` has told why there is none.
-            if is_found or self.options.threshold == AUTO:
-                return []
-            return [f"no match: no score is so high that {self._asked[0]} can be met"]
+            return []
         x, y, measures = self.first_refused
         texts = []
         if measures.worst is not None:
@@ -108,17 +105,21 @@ class Criteria:
             texts.append(f"{pixels:,} of its pixels differ, by up to {largest:.4g}")
         count = self.refused
         return [
-            f"{count:,} place{'s' * (count != 1)} did not meet {' '.join(self._asked)};\n"
+            f"{count:,} place{'s' * (count != 1)} did not meet {self._asked(' or ')};\n"
             f"of the best, at {x},{y}, {' and '.join(texts)}"
         ]
 
     @property
-    def _asked(self) -> tuple[str, str]:
-        """The options that single places must meet, and their names in Python in brackets."""
+    def named(self) -> str:
+        """The criteria, all of which a place must meet."""
+        return self._asked(" and ")
+
+    def _asked(self, conjunction: str) -> str:
+        """Return the options that places must meet, and their names in Python in brackets."""
         given = {"worst": self.options.worst, "max_differing": self.options.max_differing}
         names = [name for name, value in given.items() if value is not None]
         flags = [f"--{name.replace('_', '-')}" for name in names]
-        return " or ".join(flags), f"({', '.join(names)})"
+        return f"{conjunction.join(flags)} ({', '.join(names)})"
 
 
 def measured(

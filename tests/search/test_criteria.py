@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 from oracle import best_matches, score_map
 from PIL import Image, ImageDraw, ImageFont
 
-from patchsim import InputError, match, registration
+from patchsim import InputError, Observer, match, registration
 from patchsim.metrics import Kernel, formula_of, local_differences
 from patchsim.poses.pose import Pose
 
@@ -290,10 +291,37 @@ def test_from_the_shell(run, save, screen):
     assert header[6:9] == ["worst", "differing", "max_difference"]
     code, _, told = run(*plain, "--max-differing", "3")
     assert code == 1
-    assert "no score is so high that --max-differing can be met" in told
+    assert "no match: places that meet --max-differing (max_differing) score 0.99" in told
+    assert "or more; the best scores 0.9" in told
     code, _, told = run(*plain, "--worst", "0.98")
     assert code == 1
     assert "did not meet --worst (worst);" in told
     assert "of the best, at 20,10, its worst block scores" in told
     _, _, told = run(*plain, "--worst", "0.98", "--max-differing", "1")
-    assert "--worst or --max-differing" in told
+    assert "places that meet --worst and --max-differing (worst, max_differing) score" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"worst": 0.999}, "places that meet --worst (worst) score 0.999 or more;"),
+        ({"worst": 0.999, "threshold": 0.9}, "places that meet --worst (worst) score 0.999 or"),
+        ({"worst": 0.9, "threshold": 0.9999}, "nothing reached the threshold of 0.9999;"),
+        (
+            {"worst": 0.999, "max_differing": 0, "pixel_tolerance": 2},
+            "that meet --worst and --max-differing (worst, max_differing) score 0.999 or more;",
+        ),
+    ],
+)
+def test_how_close_the_best_place_came_where_criteria_ask_for_more(options, says, screen, rng):
+    kernel = dialog("Invoice 10432 paid") // 2
+    kernel += rng.integers(0, 100, kernel.shape, dtype=np.uint8)
+    told = []
+    observer = Observer()
+    observer.notice = told.append
+    assert len(match(screen, kernel, metric="zncc", observer=observer, **options)) == 0
+    assert len(match(screen, 255 - kernel, observer=observer, **options)) == 0
+    for text in told:
+        assert says in text
+        assert re.search(r"; the best.* scores 0\.\d+ at \d+,\d+", text)
+    assert len(told) == 2
