@@ -88,6 +88,11 @@ def check_range(data_range: tuple[float, float]) -> float:
         raise InputError(f"data range {data_range!r} is not two numbers; give (LO, HI)")
     first, second = ends
     low, high = float(first), float(second)
+    if low < high and math.isfinite(low) and math.isfinite(high) and math.isinf(high - low):
+        raise InputError(
+            f"data range {first}:{second} is wider than a float can hold, which is about 1.8e308;"
+            " give a narrower one"
+        )
     if not 0 < high - low < math.inf:  # false for NaN, too
         raise InputError(f"data range {first}:{second} is empty or endless; give LO < HI")
     return high - low

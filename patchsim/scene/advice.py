@@ -20,7 +20,7 @@ from patchsim.types import Pixels
 _SMALL = {"uint8": 1 / 16, "uint16": 1 / 4}
 _SMALL_FLOATS = 1 / 4
 _WIDE = 2  # times the range of 8 bits
-_NOTHING = 2.0**-40  # of the data range: scores of floats that vary by less are about equal
+_NOTHING = 2.0**-40  # of the data range: scores of values that vary by less are about equal
 _DEPTHS = (8, 10, 12, 14)  # bits of which 16 often hold values
 _ROWS = 16  # most pictures show in every 16th row that they are not small, or in colour
 _FEW = 1 << 13  # values that are looked at in less time than another call takes
@@ -50,12 +50,14 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
     """
     depends = not metrics.formula_of(options.metric).correlates
     is_unread = windowed.of(image.pixels) is not None  # all of it would be read for a hint
-    if not depends or image.shift or is_unread:
+    if not depends or is_unread:
         return []
     if options.data_range is not None:
         pictures = [image, *kernels]
-        wide = _beside_wide_range(pictures, options.data_range)
-        return wide or _next_to_nothing(pictures, options.data_range)
+        nothing = _next_to_nothing(pictures, options.data_range)
+        return nothing or _beside_wide_range(pictures, options.data_range)
+    if image.shift:
+        return []
     largest = _largest_if_small(image.pixels)
     if largest is None:
         return []
@@ -84,6 +86,8 @@ def small_values(image: Picture, kernels: Sequence[Picture], options: Options) -
 
 def _beside_wide_range(pictures: Sequence[Picture], data_range: tuple[float, float]) -> list[str]:
     """Return a notice if 8 bits are taken as they are in a range of others: far darker ones."""
+    if any(picture.shift for picture in pictures):
+        return []
     kinds = [metrics.type_name(picture.pixels.dtype) for picture in pictures]
     low, high = data_range
     if not {"uint8", "uint16"} <= {*kinds} or high - low < _WIDE * metrics.INTEGER_RANGE["uint8"]:
@@ -97,14 +101,17 @@ def _beside_wide_range(pictures: Sequence[Picture], data_range: tuple[float, flo
 
 
 def _next_to_nothing(pictures: Sequence[Picture], data_range: tuple[float, float]) -> list[str]:
-    """Return a notice if floats vary by so little of the range that scores hardly differ."""
+    """Return a notice if values vary by so little of the range that scores hardly differ."""
     room = (data_range[1] - data_range[0]) * _NOTHING
-    pixels = [picture.pixels for picture in pictures]
-    if any(one.dtype.kind != "f" for one in pixels):
-        return []
+    if room < 1 and any(picture.pixels.dtype.kind != "f" for picture in pictures):
+        return []  # integers that differ do so by 1
     low, high = math.inf, -math.inf
-    for values in (pixels[0][len(pixels[0]) // 2], *pixels):  # one row tells of most images
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    image = pictures[0]
+    middle = image._replace(pixels=image.pixels[len(image.pixels) // 2])
+    for picture in (middle, *pictures):  # one row tells of most images
+        values = picture.pixels
+        low = min(low, float(values.min()) - picture.shift)
+        high = max(high, float(values.max()) - picture.shift)
         if not high - low <= room:  # nor is NaN
             return []
     if low == high:

@@ -151,9 +151,9 @@ class Scene(NamedTuple):
         data_range = comparisons.data_range(image, ends)
         drawn = None
         if overlay and (data_range != options.data_range or _is_different(area, visible, options)):
-            drawn = _drawn(uncut, options.data_range, is_free=comparisons.is_free_of_range)
+            drawn = _drawn(uncut, options, is_free=comparisons.is_free_of_range)
         del uncut
-        pixels = by_windows.checked(image, data_range, ends)
+        pixels = by_windows.checked(image, data_range, options.metric, ends)
         area.check_values(data_range)
         if options.color == edges.NAME:
             edges.check(pixels, image.name, options)
@@ -249,18 +249,16 @@ class Scene(NamedTuple):
         )
 
 
-def _drawn(
-    image: Picture, data_range: tuple[float, float] | None, *, is_free: bool
-) -> tuple[Pixels, float, float]:
+def _drawn(image: Picture, options: Options, *, is_free: bool) -> tuple[Pixels, float, float]:
     """Return the whole image for an overlay, its data range and the lowest value of that.
 
     If it needs no data range to be compared, values beyond the default one are drawn in their own.
     """
-    drawn_range = data_range
+    drawn_range = options.data_range
     if is_free and value_range.implied([image], [value_range.extent(image)]) is not None:
         drawn_range = value_range.drawn(image)
     if windowed.of(image.pixels) is None:
-        value_range.check_values(image, drawn_range)
+        value_range.check_values(image, drawn_range, options.metric)
     drawn = value_range.common([image], drawn_range)
     convert = partial(drawn.convert, shift=image.shift)
     return windowed.each(image.pixels, convert), drawn.span, drawn.low

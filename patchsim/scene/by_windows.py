@@ -69,7 +69,7 @@ def extent(image: Picture, *, is_needed: bool) -> tuple[float, float]:
 
 
 def checked(
-    image: Picture, data_range: tuple[float, float] | None, ends: tuple[float, float]
+    image: Picture, data_range: tuple[float, float] | None, metric: str, ends: tuple[float, float]
 ) -> Pixels:
     """Return an image's pixels once `value_range.check_values` has passed them, or will.
 
@@ -78,12 +78,13 @@ def checked(
     """
     picture = windowed.of(image.pixels)
     if picture is None:
-        value_range.check_values(image, data_range, ends)
+        value_range.check_values(image, data_range, metric, ends)
         return image.pixels
     about = image._replace(pixels=np.zeros((0, 0, 1), np.uint8))
 
     def check(window: Pixels, corner: tuple[int, int]) -> None:
-        value_range.check_values(about._replace(pixels=window), data_range, corner=corner)
+        read = about._replace(pixels=window)
+        value_range.check_values(read, data_range, metric, corner=corner)
 
     return picture.checked(check).as_pixels()
 

@@ -83,7 +83,7 @@ class Comparison:
         weights = list(weights)
         for number, (kernel, ends) in enumerate(zip(kernels, extents, strict=True)):
             try:
-                value_range.check_values(kernel, options.data_range, ends)
+                value_range.check_values(kernel, options.data_range, options.metric, ends)
                 common_channels([image, kernel], options.color)
                 if options.color == edges.NAME:
                     size = kernel.pixels.shape[:2]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from patchsim.errors import InputError, printable
-from patchsim.metrics import INTEGER_RANGE, check_range, type_name
+from patchsim.metrics import INTEGER_RANGE, check_range, formula_of, type_name
 from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
@@ -128,11 +128,29 @@ def common(
             dtype = np.dtype(np.float64 if np.float64 in dtypes else np.float32)
         usual = CommonRange(dtype, 0.0, INTEGER_RANGE.get(type_name(dtype), 1), is_given=False)
         return _scaled(usual, power or 0)
-    low, span, size = float(data_range[0]), check_range(data_range), max(map(abs, data_range))
+    size = max(map(abs, data_range))
+    ends = [_in_type(data_range, one) for one in dtypes]  # values of each type lie in its own
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    span = check_range((low, high))
     if power is None:
         is_near = _UNSCALED[0] <= size <= _UNSCALED[1]
         power = 0 if is_near else -math.floor(math.log2(size))
     return _scaled(CommonRange(dtype, low, span, is_given=True), power)
+
+
+def _in_type(data_range: tuple[float, float], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return a data range with ends that a picture of a type has where it was to have these.
+
+    The float32 nearest to 0.1 is more than 0.1, so that values up to it lie in 0:0.1.
+    """
+    low, high = map(float, data_range)
+    if dtype != np.float32:
+        return low, high
+    with np.errstate(over="ignore", under="ignore"):
+        nearest = np.array([low, high]).astype(np.float32).astype(np.float64)
+    # An end beyond the type becomes inf, which no value may be.
+    nearest = np.where(np.isfinite(nearest), nearest, [low, high])
+    return min(low, float(nearest[0])), max(high, float(nearest[1]))
 
 
 def _scaled(common_range: CommonRange, power: int) -> CommonRange:
@@ -231,6 +249,7 @@ def not_empty(low: float, high: float) -> tuple[float, float]:
 def check_values(
     picture: Picture,
     data_range: tuple[float, float] | None,
+    metric: str,
     ends: tuple[float, float] | None = None,
     corner: tuple[int, int] = (0, 0),
 ) -> None:
@@ -240,6 +259,8 @@ def check_values(
     ----------
     picture : Picture
     data_range : (low, high), optional
+    metric : str
+        The metric of the search, which a message may advise to change.
     ends : (lowest, highest), optional
         The picture's `extent`, where it is known.
     corner : (y, x)
@@ -253,7 +274,7 @@ def check_values(
     values = picture.pixels
     if data_range is None and values.dtype.kind == "u" and not picture.shift:
         return
-    low, high = data_range or (0.0, 1.0)
+    low, high = _in_type(data_range or (0.0, 1.0), values.dtype)
     if ends is None or picture.pixels.dtype.kind == "u":
         ends = float(values.min()) - picture.shift, float(values.max()) - picture.shift
     smallest, largest = ends
@@ -269,11 +290,12 @@ def check_values(
             f" similarity needs finite values; {remedy}"
         )
     if smallest < low or largest > high:
+        other = ", or use --metric zncc, which needs none"
         raise InputError(
             f"{printable(picture.name)} has values from {smallest:g} to {largest:g},"
             f" outside {low:g} to {high:g};"
-            "\nname the range of both pictures with --data-range LO:HI (data_range=), or use"
-            " --metric zncc, which needs none"
+            "\nname the range of both pictures with --data-range LO:HI (data_range=)"
+            f"{'' if formula_of(metric).correlates else other}"
         )
 
 

@@ -122,6 +122,59 @@ def test_floats_that_vary_by_next_to_nothing_of_the_range_are_told_of(image):
     assert "give --data-range 0:1e-56" in notice
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i1", "i2", "i4"])
+@pytest.mark.parametrize("more", [{}, {"angles": (-4, 4)}, {"metric": "ssd"}])
+def test_integers_that_vary_by_next_to_nothing_of_the_range_are_told_of(dtype, more, rng):
+    image = rng.integers(0, 100, (30, 41)).astype(dtype)
+    kernel = image[8:20, 7:19]
+    (notice,) = match(image, kernel, data_range=(0, 1e20), top=1, **more).notices
+    assert "next to nothing of the data range 0 to 1e+20" in notice
+    for told in (
+        match(image, kernel, data_range=(0, 1e9), top=1, **more).notices,
+        match(image, kernel, data_range=(0, 1e20), top=1, metric="zncc").notices,
+    ):
+        assert told == ()
+
+
+@pytest.mark.parametrize("ends", [(0, 0.1), (0, 0.3), (0, 0.7), (-0.1, 0), (-0.7, 0.1), (0, 1e-20)])
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_a_range_has_the_ends_that_the_type_of_the_picture_has(ends, metric):
+    """The float32 nearest to 0.1 is more than 0.1."""
+    low, high = np.array(ends, np.float32)
+    image = np.full((20, 30), low)
+    image[8:14, 9:19] = high
+    for kernel in (image[6:16, 7:21], np.full((4, 5), low), np.full((4, 5), high)):
+        report = match(image, kernel, data_range=ends, metric=metric, threshold=-1)
+        assert report.best.score == 1
+        assert min(one.score for one in report) > -1e-15  # sums are rounded
+    (last,) = match(image[:4, :5], np.full((4, 5), high), data_range=ends, metric=metric, top=1)
+    assert -1e-15 < last.score < 1e-7
+    beyond = np.array(ends) * (1 + 1e-15)  # float64 holds more digits of the ends
+    for other in (np.nextafter(low, np.float32(-9)), np.nextafter(high, np.float32(9))):
+        with pytest.raises(InputError, match="outside"):
+            match(np.where(image == high, other, low), kernel, data_range=ends, metric=metric)
+    with pytest.raises(InputError, match="outside"):
+        match(np.tile(beyond, (20, 8)), kernel, data_range=ends, metric=metric)
+
+
+def test_no_metric_is_advised_that_is_used(image):
+    for metric in METRICS:
+        with pytest.raises(InputError, match="outside 0 to") as error:
+            match(image * 1e308, image[11:20, 7:19] * 1e308, metric=metric)
+        assert ("use --metric zncc" in str(error.value)) == (metric not in CORRELATED)
+
+
+def test_a_range_that_is_wider_than_a_float_is_told_from_an_empty_one(image):
+    for ends, says in (
+        ((-1e308, 1e308), "is wider than a float can hold"),
+        ((0, np.inf), "is empty or endless"),
+        ((np.nan, 1), "is empty or endless"),
+        ((1, 1), "is empty or endless"),
+    ):
+        with pytest.raises(InputError, match=says):
+            match(image, image[11:20, 7:19], data_range=ends)
+
+
 def test_the_least_values_have_a_range(image):
     image = np.rint(image * 3) * 5e-324
     (notice,) = match(image, image[11:20, 7:19]).notices

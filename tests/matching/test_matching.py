@@ -366,7 +366,7 @@ def test_what_is_no_picture_is_refused(source):
         ({"overlay": ""}, "overlay '' is no path"),
         ({"overlay": "a.{kernel}.png"}, "shows all kernels"),
         ({"data_range": 255}, "data range 255 is not two numbers"),
-        ({"data_range": (-1e308, 1e308)}, "empty or endless"),
+        ({"data_range": (-1e308, 1e308)}, "wider than a float can hold"),
         ({"image": ""}, "name of a picture is empty"),
         ({"kernel": np.zeros((3, 0), np.uint8)}, r"kernel is empty: it has the shape \[3, 0\]"),
         ({"image": np.zeros((0, 9), np.uint8)}, r"image is empty: it has the shape \[0, 9\]"),
