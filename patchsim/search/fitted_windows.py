@@ -141,9 +141,9 @@ class FittedWindows:
         """Return the best windows of a kernel at one scale; they are used up."""
         asked: set[int] = set()
 
-        def told(index: int, found: int) -> None:
+        def told(index: int, peaks: int) -> None:
             asked.add(index)
-            tell((len(asked) / len(group) + found / (self._most + _BEYOND)) / 2)
+            tell((len(asked) / len(group) + peaks / (self._most + _BEYOND)) / 2)
 
         overlap = max(self._options.overlap, _OVERLAP)
         contest = BestFirst(
