@@ -118,6 +118,7 @@ def check_resumed(data):
         "top": 7,
         "per_kernel": data.draw(st.booleans(), "per kernel"),
     }
+    threads = {options["threads"]}
     if data.draw(st.booleans(), "has region"):
         options["region"] = 1, 2, size[1] - 2, size[0] - 3
         kernels = [one[: size[0] - 3, : size[1] - 2] for one in kernels]
@@ -137,13 +138,15 @@ def check_resumed(data):
                 except Killed:
                     if chunks and count == 1:  # otherwise there may be a new plan, by the threads
                         options["threads"] = 3 - options["threads"]
+                        threads.add(options["threads"])
             report = patchsim.match(source, kernels, resume="{kernel}.zarr", **options)
         assert report.matches == expected.matches
-        assert [one.tolerance for one in report.kernels] == [
-            one.tolerance for one in expected.kernels
-        ]
         for one, other in zip(report.kernels, expected.kernels, strict=True):
-            assert (read(one.map) == read(other.map)).all()
+            # Transforms have other sides, and round otherwise, with other threads.
+            is_equal = metric == "sad" or len(threads) == 1
+            off = 0 if is_equal else one.tolerance + other.tolerance
+            assert np.abs(read(one.map) - read(other.map)).max() <= off
+            assert one.tolerance == other.tolerance or not is_equal
         os.chdir("/")
 
 
