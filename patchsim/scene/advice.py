@@ -118,7 +118,7 @@ def _next_to_nothing(pictures: Sequence[Picture], data_range: tuple[float, float
         return []
     first, last = data_range
     name = titled("image", pictures[0].name)
-    others = "kernel" if len(pictures) == 1 + 1 else "kernels"
+    others = "kernel" if len(pictures) == 2 else "kernels"
     return [
         f"all values of {name} and the {others} lie from {low:g} to {high:g}, next to nothing of"
         f" the data range {first:g} to {last:g}: every score is about the same, and the best place"
