@@ -78,6 +78,12 @@ class Candidate:
         return self.fitted.score
 
     @property
+    def tie(self) -> tuple[float, int]:
+        """What poses have in common of which none is better: a score and a kernel."""
+        # The last digits of what is fitted to equal pixels differ from place to place.
+        return round(self.score, 9), self.number
+
+    @property
     def scale(self) -> float:
         return self.fitted.pose.scale
 
@@ -211,7 +217,7 @@ def apart(
 
     The best of those left is taken, or a larger one of the same thing (see `_most_evident`), and
     those that overlap it are dropped. Equal scores rank by smaller y, then smaller x, then the
-    earlier kernel.
+    earlier kernel; but of the poses of a kernel that overlap the one nearest to it as it is.
 
     Parameters
     ----------
@@ -235,7 +241,9 @@ def apart(
         rivals = frames.rivals(i, is_left)
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
-        chosen = _most_evident(best, [left[j] for j in rivals if left[j].score >= floor])
+        tied = (left[j] for j in rivals if left[j].tie == best.tie)
+        nearest = min([best, *tied], key=lambda candidate: candidate.fitted.pose.deviation)
+        chosen = _most_evident(nearest, [left[j] for j in rivals if left[j].score >= floor])
         k = i if chosen is best else next(j for j in rivals if left[j] is chosen)
         taken.append(k)
         if is_below:
@@ -272,9 +280,8 @@ def best_scale(candidates: Sequence[Candidate], overlap: float) -> Pose | None:
 
 
 def _rank(candidate: Candidate) -> tuple[float, float, float, int]:
-    # The last digits of what is fitted to equal pixels differ from place to place.
-    fitted = candidate.fitted
-    return -round(fitted.score, 9), round(fitted.y, 3), round(fitted.x, 3), candidate.number
+    fitted, (score, number) = candidate.fitted, candidate.tie
+    return -score, round(fitted.y, 3), round(fitted.x, 3), number
 
 
 class _Frames:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from patchsim.errors import InputError
-from patchsim.poses.pose import DECIMALS, Stretch
+from patchsim.poses.pose import DECIMALS, Pose, Stretch
 
 ANY = "any"  # all angles
 
@@ -61,6 +61,14 @@ class Axis(NamedTuple):
     def span(self) -> tuple[float, float]:
         """The lowest and the highest value; 0 and 360 of a full turn."""
         return (0.0, 360.0) if self.is_full_turn else (self.values[0], self.values[-1])
+
+    @property
+    def least(self) -> float:
+        """The value that changes the kernel least: the nearest to a scale of 1, or to 0 degrees."""
+        if self.is_range:
+            return self.rounded(0.0 if self.is_angle else 1.0)
+        poses = [Pose(angle=value) if self.is_angle else Pose(value) for value in self.values]
+        return min(zip(poses, self.values, strict=True), key=lambda one: one[0].deviation)[1]
 
     def spaced(self, spacing: float) -> tuple[float, ...]:
         """Return the values, of a range without a step such that are at most `spacing` apart."""

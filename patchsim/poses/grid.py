@@ -131,6 +131,8 @@ class Poses:
     def of(self, kernel: tuple[int, int]) -> list[Pose]:
         """List every pose, without those that give the same picture as an earlier one.
 
+        Those nearest to the kernel as it is come first: of poses that tie the first is reported.
+
         Parameters
         ----------
         kernel : (height, width)
@@ -138,7 +140,10 @@ class Poses:
             `SPACING` pixels from one to the next.
         """
         pose_by_key: dict[object, Pose] = {}
-        for flip, size, angle in product(self.flips, *self._spaced(kernel)):
+        sizes, angles = self._spaced(kernel)
+        sizes = sorted(sizes, key=lambda size: size.deviation)
+        nearest_first = sorted(angles, key=lambda angle: Pose(angle=angle).deviation)
+        for flip, size, angle in product(self.flips, sizes, nearest_first):
             pose = size._replace(angle=angle, flip=flip)
             pose_by_key.setdefault(pose.key, pose)
         return list(pose_by_key.values())

@@ -55,6 +55,17 @@ class Pose(NamedTuple):
         """A key that is equal for poses that give the same picture."""
         return self.scales, facing(self.angle, self.flip)
 
+    @property
+    def deviation(self) -> tuple[bool, float]:
+        """How far the pose is from the kernel as it is; of poses that tie the least is reported.
+
+        Whether it is mirrored, then how far its angle in radians and the logarithms of its scales
+        are from 0.
+        """
+        turn = math.radians((self.angle + 180) % 360 - 180)
+        apart = math.hypot(turn, *map(math.log, self.scales))
+        return self.flip != "none", round(apart, DECIMALS)
+
     def __str__(self) -> str:
         flip = "" if self.flip == "none" else f", flip {self.flip}"
         down, across = self.scales

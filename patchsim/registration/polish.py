@@ -271,7 +271,7 @@ class Polish:
 def distinct(fits: list[Fitted], kernel: Kernel) -> list[Fitted]:
     """Return each optimum once, best first; of a kernel that is itself when turned, one turn."""
     is_alike = cache(partial(_is_alike, kernel))
-    fits = sorted(fits, key=lambda fit: (-fit.score, fit.y, fit.x))
+    fits = sorted(fits, key=lambda fit: (-fit.score, fit.y, fit.x, fit.pose.deviation))
     kept: dict[tuple[int, int, str], list[Fitted]] = {}
     chosen = []
     for fit in fits:

@@ -10,6 +10,7 @@ import numpy as np
 
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
+from patchsim.poses.pose import Pose
 from patchsim.registration import descent
 from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
@@ -212,6 +213,16 @@ class PoseSearch:
         if free > {"place"}:
             return self.refine(kernel, start, free=["place"], scales=scales, angles=angles)
         return scored
+
+    def posed(self, kernel: Kernel, fitted: Fitted, pose: Pose) -> Fitted:
+        """Return another pose at a place, or as near as leaves its corners in the bounds."""
+        scale, angle = Range(pose.scale, pose.scale), Range(pose.angle, pose.angle)
+        polish = self._polish(kernel, pose.flip, self._limits(scale, angle, None, 1, 1.0, 0))
+        top, left, bottom, right = self._bounds
+        xs, ys = zip(*replace(fitted, pose=pose).corners, strict=True)
+        x = fitted.x + max(0.0, left - min(xs)) - max(0.0, max(xs) - right)
+        y = fitted.y + max(0.0, top - min(ys)) - max(0.0, max(ys) - bottom)
+        return polish.scored(x, y, pose)
 
     def _polish(self, kernel: Kernel, flip: str, limits: Limits) -> Polish:
         return Polish(

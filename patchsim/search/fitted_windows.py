@@ -218,4 +218,4 @@ def _at_listed_angle(
         if 0 < min(apart, 360 - apart) <= near:
             turned = replace(fitted, pose=fitted.pose._replace(angle=angle))
             tried.append(refine(turned, angles=Range(angle, angle)))
-    return max(tried, key=lambda one: one.score)
+    return min(tried, key=lambda one: (-one.score, one.pose.deviation))

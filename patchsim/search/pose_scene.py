@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +31,7 @@ from patchsim.registration import (
 )
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.scores import positions, sampled_linearly
+from patchsim.scene import flatness
 from patchsim.scene.build import Scene
 from patchsim.search import criteria, jobs
 from patchsim.search.variants import Variant
@@ -38,6 +40,7 @@ from patchsim.types import Pixels
 if TYPE_CHECKING:
     from patchsim.output.targets import Outputs
 
+_ROUNDED = 1e-9  # scores of poses that fit as well differ by less
 _LEAST_AREA = 1.0  # pixels of the area that a pose on a padded picture covers
 
 
@@ -157,6 +160,8 @@ class PoseScene:
 
         It is that of the kernel before it was stretched.
         """
+        if self._has_one_color:
+            fitted = self._least_changed(fitted)
         angles, pose = self._poses.angles, fitted.pose
         if pose.flip == "v" and "h" in self._poses.flips and angles.has_value(pose.angle + 180):
             pose = pose._replace(flip="h", angle=pose.angle + 180)  # the same, and named so
@@ -175,6 +180,18 @@ class PoseScene:
         plain = self._scene.empty_scores[self.number]
         measured = self._measured(fitted) if self._options.has_criteria else None
         return Candidate(self.number, placed, self._counted, plain, measured)
+
+    def _least_changed(self, fitted: Fitted) -> Fitted:
+        """Return the pose that is nearest to the kernel as it is, if it fits there as well.
+
+        A kernel of one colour, such as one of a single pixel, fits as well in many poses.
+        """
+        scale = self._poses.scales.least if self.stretch is None else 1.0
+        pose = Pose(scale, self._poses.angles.least)
+        posed = self.search.posed(self.kernel, fitted, pose)
+        if posed.score < fitted.score - _ROUNDED or not self.is_allowed(posed):
+            return fitted
+        return replace(posed, score=max(posed.score, fitted.score))
 
     def _measured(self, fitted: Fitted) -> Measured:
         pixels = compared(
@@ -214,6 +231,10 @@ class PoseScene:
         # y points down, as in `registration.fitted.corners`.
         down, right = down * pose.scales[0], right * pose.scales[1]
         return right * cos + down * sin, down * cos - right * sin
+
+    @cached_property
+    def _has_one_color(self) -> bool:
+        return flatness.is_flat(self.kernel.pixels)
 
     @cached_property
     def _counted(self) -> float:

@@ -60,6 +60,16 @@ def test_the_best_that_do_not_overlap_are_taken_in_one_order():
     ]  # fmt: skip
 
 
+def test_of_poses_that_tie_the_nearest_to_the_kernel_as_it_is_is_taken():
+    as_it_is, turned = at(50.2, 50.1, 1), at(50, 50, 1, angle=90)
+    larger, elsewhere = at(49, 49, 1, scale=1.5), at(90, 20, 1, angle=90)
+    assert apart([larger, turned, as_it_is, elsewhere], 0.3) == [elsewhere, as_it_is]
+    better = at(50, 50, 1 + 1e-8, angle=90)
+    assert apart([better, as_it_is], 0.3) == [better]
+    other = at(50.2, 50.1, 1, number=1)
+    assert apart([turned, other], 0.3) == [turned]  # the poses of a kernel tie, not the kernels
+
+
 @pytest.mark.parametrize("limit", [0.0, 0.3, 0.7, 1.0])
 def test_of_many_poses_no_two_overlap_by_more_than_the_limit(rng, limit):
     rows = rng.random((150, 5)) * [60, 60, 1, 360, 0.08]

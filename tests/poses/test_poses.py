@@ -223,7 +223,7 @@ def test_a_range_without_a_step_takes_its_spacing_from_the_kernel():
 def test_any_angle_is_a_full_turn(text):
     angles = poses(None, text).angles
     assert (angles.is_full_turn, angles.span, angles.step) == (True, (0, 360), None)
-    made = [pose.angle for pose in poses(None, text).of((30, 40))]
+    made = sorted(pose.angle for pose in poses(None, text).of((30, 40)))
     assert made[0] == 0
     assert np.diff([*made, 360]).max() == pytest.approx(math.degrees(1 / 25), rel=0.02)
 
@@ -257,6 +257,13 @@ def test_poses_of_the_kernels_own_pixels_are_whole():
     assert not poses("1,2").is_of_quarter_turns
     assert not poses(None, "0,45").is_of_quarter_turns
     assert not poses(None, "0:90:90").is_of_quarter_turns
+
+
+def test_poses_nearest_to_the_kernel_as_it_is_come_first():
+    made = poses("0.5,1,1.25,2", "0:360:90", "h").of((30, 40))
+    assert list(dict.fromkeys(pose.flip for pose in made)) == ["none", "h"]
+    assert list(dict.fromkeys(pose.scale for pose in made)) == [1, 1.25, 0.5, 2]
+    assert [pose.angle for pose in made[:4]] == [0, 90, 270, 180]
 
 
 def test_a_pose_that_is_another_one_is_searched_once():
