@@ -79,7 +79,7 @@ class Candidate:
 
     @property
     def tie(self) -> tuple[float, int]:
-        """What poses have in common of which none is better: a score and a kernel."""
+        """The score and the kernel, which are equal for poses of which none is better."""
         # The last digits of what is fitted to equal pixels differ from place to place.
         return round(self.score, 9), self.number
 
