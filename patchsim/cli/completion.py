@@ -2,19 +2,22 @@
 
 A script of `completion_scripts` puts the shell's name into `_PATCHSIM_COMPLETE`, the line up to the
 cursor into `_PATCHSIM_LINE`, and runs the command. The command prints one answer a line. An exit
-code of `Files` says that the shell should complete the name of a file instead. For a picture the
-answer is the endings of such names; the shell offers any file where no picture fits. Typer answers
+code of `Files` says that names of files are wanted. Bash and fish get these names; bash completes
+only what stands behind the last = or : of a word, and gets the rest of each. zsh, which looks for
+names itself, gets the endings of pictures. Any file is offered where no picture fits. Typer answers
 PowerShell in its own way.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
@@ -27,6 +30,7 @@ _PICTURE_COMMANDS = ("match", "scan")  # those whose words are pictures
 _PICTURE_OPTIONS = ("kernel", "mask", "image_mask")
 _MORE_ENDINGS = ("hdr", "svs", "ndpi", "scn", "bif")  # pictures that a scan of a folder passes over
 _LONGEST_ABOUT = 70  # characters
+_OPTION = re.compile("--[^=]*=")  # before its value, in one word
 _CURSOR = "\0"  # marks the end of the line, so that a line that ends in a space has an empty word
 
 
@@ -49,7 +53,7 @@ class Answer(NamedTuple):
 
 
 class Files(IntEnum):
-    """The files that a shell should offer, as an exit code."""
+    """The files that a shell should offer, as an exit code; it looks for those of `ANY` itself."""
 
     ANY = 1
     PICTURES = 4
@@ -71,8 +75,7 @@ def answer(app: typer.Typer) -> int:
         line = os.environ.get("_PATCHSIM_LINE", "")
         completions = answers(app, line)
         if isinstance(completions, Files):
-            _print_lines([_endings(shell)] if completions is Files.PICTURES else [])
-            return completions
+            return _answer_with_files(completions, shell, _words(line)[-1])
         _print(completions, shell, line)
     except Exception:  # a fault must not be printed into the prompt; the shell offers files
         return Files.ANY
@@ -168,8 +171,7 @@ def _first_sentence(text: str | None) -> str:
 def _print(words: Sequence[Answer], shell: str, line: str) -> None:
     """Print answers in the form that a shell's script reads."""
     if shell == "bash":
-        # bash completes what stands behind the last = or : of the word.
-        skipped = max(0, len(_words(line)[-1]) - len(os.environ.get("_PATCHSIM_WORD", "")))
+        skipped = _skipped(_words(line)[-1])
         lines = [f"{one.prefix}{one.value}"[skipped:] for one in words]
     elif shell == "zsh":
         lines = [one.value.replace(":", "\\:") + f":{one.about}" * bool(one.about) for one in words]
@@ -185,14 +187,59 @@ def _print_lines(lines: Sequence[str]) -> None:
         sys.stdout.flush()
 
 
-def _endings(shell: str) -> str:
-    """Return the endings of pictures' names with bars between them, for a pattern of a shell."""
+def _answer_with_files(files: Files, shell: str, word: str) -> int:
+    """Print the names of files that complete a word, and return the exit code.
+
+    zsh, which finds them itself, gets the endings that it should look for.
+    """
+    if shell == "zsh":
+        _print_lines(["|".join(_endings())] if files is Files.PICTURES else [])
+        return files
+    option, begun = _OPTION.match(word), word
+    if option is not None:
+        begun = word[option.end() :]
+    names = _names(begun)
+    if files is Files.PICTURES:
+        endings = tuple(f".{ending}" for ending in _endings())
+        pictures = [name for name in names if name.lower().endswith(("/", *endings))]
+        names = pictures or names
+    skipped, head = _skipped(word) if shell == "bash" else 0, word[: len(word) - len(begun)]
+    _print_lines([f"{head}{name}"[skipped:] for name in names])
+    if names:
+        return Files.PICTURES
+    # Where nothing fits shells look for names on their own, but bash for no word that it cuts.
+    return FOUND if skipped > len(head) else Files.ANY
+
+
+def _names(begun: str) -> list[str]:
+    """List the files that a path may become, hidden ones only if it names their dot.
+
+    Folders have a slash at their end. A name of several lines is left out.
+    """
+    folder, slash, start = begun.rpartition("/")
+    try:
+        return [
+            f"{folder}{slash}{path.name}{'/' * path.is_dir()}"
+            for path in Path(folder + slash).expanduser().iterdir()
+            if path.name.startswith(start)
+            and (start or not path.name.startswith("."))
+            and "\n" not in path.name
+        ]
+    except (OSError, RuntimeError):  # the second for a home that is not known
+        return []
+
+
+def _skipped(word: str) -> int:
+    """Return how many characters of the word at the cursor lie before what bash completes."""
+    begun = os.environ.get("_PATCHSIM_WORD", "")
+    for text in (begun, re.sub(r"\\(.)", r"\1", begun)):
+        if word.endswith(text):
+            return len(word) - len(text)
+    return 0
+
+
+def _endings() -> list[str]:
+    """Return the endings of pictures' names, without the dot."""
     from patchsim.scanning.listing import SUFFIXES
 
-    endings = sorted([*(suffix.removeprefix(".") for suffix in SUFFIXES), *_MORE_ENDINGS])
-    if shell == "bash":  # whose patterns cannot leave the case open
-        endings = [
-            "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in one)
-            for one in endings
-        ]
-    return "|".join(endings)
+    return sorted([*(suffix.removeprefix(".") for suffix in SUFFIXES), *_MORE_ENDINGS])

@@ -13,21 +13,21 @@ VARIABLE = "_PATCHSIM_COMPLETE"  # of the environment: the shell that asks
 
 _BASH = """\
 _patchsim_completion() {
-    local answers file path IFS=$'\\n'
+    local answers answer code
     COMPREPLY=()
     answers=$(_PATCHSIM_COMPLETE=bash _PATCHSIM_LINE="${COMP_LINE:0:COMP_POINT}" \\
               _PATCHSIM_WORD="$2" "$1" 2>/dev/null)
-    case $? in
-        0)
-            compopt +o default 2>/dev/null
-            COMPREPLY=($answers);;
-        4)
-            compopt -o filenames 2>/dev/null || return
-            while read -r file; do # a name that holds the end of a line is left out
-                path=${file/#\\~/$HOME}
-                [[ -d $path || -e $path && $file =~ \\.($answers)$ ]] && COMPREPLY+=("$file")
-            done < <(compgen -f -- "$2");;
+    code=$?
+    case $code in
+        0) compopt +o default 2>/dev/null;;
+        4) compopt -o filenames 2>/dev/null || return;;
+        *) return;;
     esac
+    while IFS= read -r answer; do
+        [[ -n $answer ]] && COMPREPLY+=("$answer")
+    done <<< "$answers"
+    # Bash cannot tell that what follows = or : of a name is a folder's.
+    [[ $code == 4 && ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
 }
 
 complete -o default -F _patchsim_completion patchsim"""
@@ -64,14 +64,7 @@ complete --command patchsim --erase
 function __patchsim_complete
     set --global __patchsim_answers (env _PATCHSIM_COMPLETE=fish \\
         _PATCHSIM_LINE=(commandline --cut-at-cursor --current-process) patchsim 2>/dev/null)
-    set --local code $status
-    test $code -eq 4; or return $code
-    set --local word (commandline --cut-at-cursor --current-token)
-    set --local option (string match --regex -- '^--[^=]*=' $word)
-    set --local names (__fish_complete_path (string replace --regex -- '^--[^=]*=' '' $word) |
-        string match --regex --ignore-case -- '^.*(?:/|\\.(?:'$__patchsim_answers'))(?=\\t|$)')
-    set --global __patchsim_answers "$option"$names
-    test (count $names) -gt 0
+    contains -- $status 0 4
 end
 complete --command patchsim --no-files --condition __patchsim_complete \\
     --arguments '$__patchsim_answers'"""

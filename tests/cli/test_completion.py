@@ -161,14 +161,50 @@ def test_files_are_left_to_the_shell(line, files):
     assert completion.answers(app, f"patchsim {line}") is files
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_exit_code_asks_for_a_file(shell, answered):
-    assert answered(shell, "patchsim match --overlay ex") == ("", 1)
-    out, code = answered(shell, "patchsim match ex")
+def test_the_exit_code_asks_zsh_for_a_file(answered):
+    assert answered("zsh", "patchsim match --overlay ex") == ("", 1)
+    out, code = answered("zsh", "patchsim match ex")
     assert code == 4
-    pattern = re.compile(rf".*\.({out.strip()})", re.IGNORECASE if shell != "bash" else 0)
+    pattern = re.compile(rf".*\.({out.strip()})", re.IGNORECASE)
     assert all(pattern.fullmatch(f"a{ending}") for ending in (*listing.SUFFIXES, ".PNG", ".svs"))
     assert not any(map(pattern.fullmatch, ["a.txt", "a.html", "a.pngx", "png", "a.safetensors"]))
+
+
+@pytest.mark.parametrize(
+    ("typed", "left", "names", "code"),
+    [
+        ("match eq=", "", ["eq=a.png", "eq=b.PNG"], 4),
+        ("match eq=a", "a", ["eq=a.png"], 4),
+        ("match eq\\=a", "eq\\=a", ["eq=a.png"], 4),
+        ("match 'eq=a", "eq=a", ["eq=a.png"], 4),
+        ("match --mask=eq=", "", ["--mask=eq=a.png", "--mask=eq=b.PNG"], 4),
+        ("match --mask=", "", ["--mask=d:s/", "--mask=eq=a.png", "--mask=eq=b.PNG"], 4),
+        ("match --mask=eq=", "--mask=eq=", ["--mask=eq=a.png", "--mask=eq=b.PNG"], 4),
+        ("match sp\\ =c\\ d", "c\\ d", [], 0),
+        ("match d:s/sp\\ =c\\ d", "c\\ d", ["d:s/sp =c d.tif"], 4),
+        ("match d:s/n", "s/n", ["d:s/no picture"], 4),
+        ("match .h", ".h", [".hidden.png"], 4),
+        ("match --overlay eq=", "", ["eq=a.png", "eq=b.PNG", "eq=c.txt"], 4),
+        ("match zz", "zz", [], 1),
+        ("match eq=zz", "zz", [], 0),  # bash would complete zz alone
+    ],
+)
+def test_bash_and_fish_get_the_names_of_files(
+    typed, left, names, code, answered, tmp_path, monkeypatch
+):
+    (tmp_path / "d:s").mkdir()
+    files = "eq=a.png", "eq=b.PNG", "eq=c.txt", ".hidden.png", "d:s/sp =c d.tif", "d:s/no picture"
+    for name in (*files, "eq=a\nb.png"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    out, answer = answered("bash", f"patchsim {typed}", left)
+    word = completion._words(typed)[-1]
+    before = word.removesuffix(left.replace("\\", ""))
+    assert sorted(before + line for line in out.splitlines()) == names
+    assert answer == code
+    out, answer = answered("fish", f"patchsim {typed}")
+    assert sorted(out.splitlines()) == names
+    assert answer == (4 if names else 1)
 
 
 def test_a_fault_is_not_printed_into_the_prompt(monkeypatch, capfd):
@@ -356,18 +392,30 @@ def test_the_first_tab_in_a_new_shell(shell, typed, shown, homes):
         terminal.close()
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_a_name_with_an_equals_sign_behind_that_of_an_option(shell, homes):
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("--mask=eq=", "--mask=eq=ual.png"),
+        ("eq=", "eq=ual.png"),
+        ("co:", "co:lon.png"),
+        ("f=older/", "f=older/in.png"),
+        ("--overlay va=", "--overlay va=lue.txt"),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_name_with_an_equals_sign_or_a_colon(shell, typed, name, homes):
     home = homes(shell)
-    (home / "eq=ual.png").touch()
+    (home / "f=older").mkdir(exist_ok=True)
+    for other in ("eq=ual.png", "co:lon.png", "f=older/in.png", "va=lue.txt"):
+        (home / other).touch()
     terminal = Shell(shell, home)
     try:
         terminal.type('echo re""ady\n', "ready")
-        terminal.type("patchsim match --mask=eq=", "--mask=eq=")
-        terminal.type("\t", "ual.png")
+        terminal.type(f"patchsim match {typed}", typed)
+        terminal.type("\t", name[len(typed) :])
         os.write(terminal.terminal, b"\x01")  # to the first column, so that the line is run by echo
-        seen = terminal.type("echo \n", "patchsim match --mask=eq=ual.png")
-        assert "eq=eq" not in seen
+        seen = terminal.type("echo \n", f"patchsim match {name}")
+        assert typed * 2 not in seen
     finally:
         terminal.close()
 
