@@ -110,6 +110,11 @@ def shift_of(dtype: np.dtype[Any]) -> int:
     return SHIFT if dtype.kind == "i" and dtype.itemsize <= 2 else 0
 
 
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Return whether a type is float16, whose values become float32."""
+    return dtype.kind == "f" and dtype.itemsize == 2
+
+
 def pixel_type(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     """Return the pixel type that holds every value of a type exactly, plus `shift_of`.
 
@@ -203,7 +208,12 @@ def read(stream: BinaryIO, limits: Limits) -> Decoded:
     notice = layout_notice(header.shape, limits.name)
     notices = () if notice is None else (notice,)
     return Decoded(
-        pixels, notices=notices, shift=shift_of(header.dtype), array_type=header.dtype, profile=None
+        pixels,
+        notices=notices,
+        shift=shift_of(header.dtype),
+        array_type=header.dtype,
+        profile=None,
+        is_half=is_half(header.dtype),
     )
 
 

@@ -277,7 +277,12 @@ def _with_alpha(
     profile = profile if isinstance(profile, bytes) else b""
     if is_float or has_own_range:  # the colours of these are not known
         return Decoded(
-            pixels, alpha, notices=notices, profile=None, unapplied=unapplied(profile, bits)
+            pixels,
+            alpha,
+            notices=notices,
+            profile=None,
+            unapplied=unapplied(profile, bits),
+            is_half=arrays.is_half(values.dtype),
         )
     shift = arrays.shift_of(values.dtype)
     return Decoded(pixels, alpha, notices=notices, shift=shift, profile=profile)

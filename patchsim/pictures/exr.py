@@ -173,7 +173,13 @@ def _decoded(
         alpha = to_8_bit_alpha(np.nan_to_num(opacity, nan=0.0), 1)
         if alpha is not None:
             values = _unassociated(values.astype(np.float32), opacity)
-    return Decoded(arrays.to_pixels(values, limits.name), alpha, notices=notices, profile=None)
+    return Decoded(
+        arrays.to_pixels(values, limits.name),
+        alpha,
+        notices=notices,
+        profile=None,
+        is_half=arrays.is_half(values.dtype),
+    )
 
 
 def _unassociated(values: NDArray[Any], opacity: NDArray[Any]) -> NDArray[Any]:

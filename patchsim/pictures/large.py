@@ -217,4 +217,5 @@ def _npy(stream: BinaryIO, label: str, *, alpha: bool, ignore_alpha: bool) -> Pi
         tuple(notices),
         opacity,
         shift=arrays.shift_of(source.stored),
+        is_half=arrays.is_half(source.stored),
     )

@@ -183,6 +183,8 @@ class Decoded(NamedTuple):
         The type of the values in an array, which does not say what its channels are.
     unapplied : Unapplied or None
         A profile of the file that is not applied; `profile` is None then.
+    is_half : bool
+        The values were float16 (`arrays.is_half`).
     """
 
     pixels: Pixels
@@ -193,6 +195,7 @@ class Decoded(NamedTuple):
     profile: bytes | None = b""
     array_type: np.dtype[Any] | None = None
     unapplied: Unapplied | None = None
+    is_half: bool = False
 
 
 def to_8_bit_alpha(alpha: NDArray[Any], largest: float) -> NDArray[np.uint8] | None:

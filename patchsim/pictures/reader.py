@@ -62,6 +62,8 @@ class Picture(NamedTuple):
         an array.
     unapplied : Unapplied or None
         A profile of the file that is not applied to the values.
+    is_half : bool
+        The values were float16, which rounds the ends of a data range (`arrays.is_half`).
     """
 
     name: str
@@ -72,6 +74,7 @@ class Picture(NamedTuple):
     shift: int = 0
     profile: bytes | None = None
     unapplied: Unapplied | None = None
+    is_half: bool = False
 
     @property
     def stem(self) -> str:
@@ -225,7 +228,14 @@ def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
         from patchsim.pictures import fourth_channel
 
         array = fourth_channel.split(array)
-    return Picture(name, array.pixels, notices=array.notices, alpha=array.alpha, shift=shift)
+    return Picture(
+        name,
+        array.pixels,
+        notices=array.notices,
+        alpha=array.alpha,
+        shift=shift,
+        is_half=arrays.is_half(source.dtype),
+    )
 
 
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:
@@ -278,4 +288,5 @@ def upright(decoded: Decoded, name: str, file: Path | None, notices: tuple[str, 
         decoded.shift,
         decoded.profile,
         decoded.unapplied,
+        is_half=decoded.is_half,
     )

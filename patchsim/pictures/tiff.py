@@ -99,7 +99,15 @@ def read(stream: BinaryIO, limits: Limits, reason: str) -> Decoded:
     )
     profile = page.tags.valueof(tiff_directory.ICC_PROFILE)
     profile = profile if isinstance(profile, bytes) else b""
-    decoded = Decoded(pixels, alpha, turned, notices, arrays.shift_of(samples.dtype), profile)
+    decoded = Decoded(
+        pixels,
+        alpha,
+        turned,
+        notices,
+        arrays.shift_of(samples.dtype),
+        profile,
+        is_half=arrays.is_half(samples.dtype),
+    )
     if not has_own_range:
         return decoded
     return decoded._replace(profile=None, unapplied=unapplied(profile, page.bitspersample))

@@ -278,4 +278,5 @@ def open_tiff(
         opacity,
         shift=arrays.shift_of(page.dtype),
         profile=profile if isinstance(profile, bytes) else b"",
+        is_half=arrays.is_half(page.dtype),
     )

@@ -106,6 +106,7 @@ def read_whole(path: str, limits: Limits, *, alpha: bool) -> Picture:
         shift=arrays.shift_of(dtype),
         array_type=None if layout.is_channelled else dtype,
         profile=None,
+        is_half=arrays.is_half(dtype),
     )
     if alpha:
         decoded = fourth_channel.split(decoded)
@@ -141,8 +142,8 @@ def open_windowed(
             pixels, array.dtype, ignore_alpha=ignore_alpha
         )
         notices += texts
-    shift = arrays.shift_of(array.dtype)
-    return Picture(path, pixels.as_pixels(), Path(path), notices, opacity, shift)
+    shift, is_half = arrays.shift_of(array.dtype), arrays.is_half(array.dtype)
+    return Picture(path, pixels.as_pixels(), Path(path), notices, opacity, shift, is_half=is_half)
 
 
 def _planes(layout: Layout, name: str) -> tuple[str, ...]:

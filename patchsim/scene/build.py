@@ -146,7 +146,7 @@ class Scene(NamedTuple):
         pixels = by_windows.crop(image.pixels, area, options.memory)
         visible = by_windows.in_memory(visible, pixels)
         pixels = by_windows.without_hidden(pixels, visible)
-        image = Picture(image.name, pixels, shift=shift)
+        image = Picture(image.name, pixels, shift=shift, is_half=image.is_half)
         ends = by_windows.extent(image, is_needed=comparisons.is_free_of_range)
         data_range = comparisons.data_range(image, ends)
         drawn = None

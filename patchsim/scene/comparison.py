@@ -223,7 +223,9 @@ class Comparisons:
         """
         is_free = is_free_of_scale(self._options)
         power = value_range.power_near_1(image, ends) if is_free else None
-        key = image.pixels.dtype, image.pixels.shape[2], image.shift, data_range, power
+        key = (
+            image.pixels.dtype, image.is_half, image.pixels.shape[2], image.shift, data_range, power
+        )  # fmt: skip
         with self._lock:
             comparison = self._kept.pop(key, None)
             if comparison is None:

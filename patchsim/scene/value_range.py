@@ -129,7 +129,7 @@ def common(
         usual = CommonRange(dtype, 0.0, INTEGER_RANGE.get(type_name(dtype), 1), is_given=False)
         return _scaled(usual, power or 0)
     size = max(map(abs, data_range))
-    ends = [_in_type(data_range, one) for one in dtypes]  # values of each type lie in its own
+    ends = [_in_type(data_range, one) for one in pictures]  # each one's values lie in its own
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     span = check_range((low, high))
     if power is None:
@@ -138,16 +138,17 @@ def common(
     return _scaled(CommonRange(dtype, low, span, is_given=True), power)
 
 
-def _in_type(data_range: tuple[float, float], dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return a data range with ends that a picture of a type has where it was to have these.
+def _in_type(data_range: tuple[float, float], picture: Picture) -> tuple[float, float]:
+    """Return a data range with ends that a picture has, by its type, where it was to have these.
 
     The float32 nearest to 0.1 is more than 0.1, so that values up to it lie in 0:0.1.
     """
     low, high = map(float, data_range)
-    if dtype != np.float32:
+    if picture.pixels.dtype != np.float32:
         return low, high
     with np.errstate(over="ignore", under="ignore"):
-        nearest = np.array([low, high]).astype(np.float32).astype(np.float64)
+        rounded = np.array([low, high]).astype(np.float16 if picture.is_half else np.float32)
+    nearest = rounded.astype(np.float64)
     # An end beyond the type becomes inf, which no value may be.
     nearest = np.where(np.isfinite(nearest), nearest, [low, high])
     return min(low, float(nearest[0])), max(high, float(nearest[1]))
@@ -274,7 +275,7 @@ def check_values(
     values = picture.pixels
     if data_range is None and values.dtype.kind == "u" and not picture.shift:
         return
-    low, high = _in_type(data_range or (0.0, 1.0), values.dtype)
+    low, high = _in_type(data_range or (0.0, 1.0), picture)
     if ends is None or picture.pixels.dtype.kind == "u":
         ends = float(values.min()) - picture.shift, float(values.max()) - picture.shift
     smallest, largest = ends

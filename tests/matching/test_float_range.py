@@ -9,7 +9,10 @@ import pytest
 
 from patchsim import InputError, Matcher, match
 from patchsim.choices import METRICS
+from patchsim.matching import fingerprint
+from patchsim.matching.inputs import Kernels
 from patchsim.matching.repeated import Repeated
+from patchsim.pictures.reader import open_picture
 
 CORRELATED = ["ncc", "zncc"]
 ENGINES = ["simd", "fft", "pruned", "unfold"]
@@ -138,9 +141,12 @@ def test_integers_that_vary_by_next_to_nothing_of_the_range_are_told_of(dtype, m
 
 @pytest.mark.parametrize("ends", [(0, 0.1), (0, 0.3), (0, 0.7), (-0.1, 0), (-0.7, 0.1), (0, 1e-20)])
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
-def test_a_range_has_the_ends_that_the_type_of_the_picture_has(ends, metric):
-    """The float32 nearest to 0.1 is more than 0.1."""
-    low, high = np.array(ends, np.float32)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_range_has_the_ends_that_the_type_of_the_picture_has(ends, metric, dtype):
+    """The float32 nearest to 0.1 is more than 0.1, and the float16 nearest to 0.3 more than 0.3."""
+    low, high = np.array(ends, dtype)
+    if low == high:
+        return  # both ends are 0 in float16
     image = np.full((20, 30), low)
     image[8:14, 9:19] = high
     for kernel in (image[6:16, 7:21], np.full((4, 5), low), np.full((4, 5), high)):
@@ -148,13 +154,64 @@ def test_a_range_has_the_ends_that_the_type_of_the_picture_has(ends, metric):
         assert report.best.score == 1
         assert min(one.score for one in report) > -1e-15  # sums are rounded
     (last,) = match(image[:4, :5], np.full((4, 5), high), data_range=ends, metric=metric, top=1)
-    assert -1e-15 < last.score < 1e-7
+    assert -1e-15 < last.score < np.finfo(dtype).eps
     beyond = np.array(ends) * (1 + 1e-15)  # float64 holds more digits of the ends
-    for other in (np.nextafter(low, np.float32(-9)), np.nextafter(high, np.float32(9))):
+    for other in (np.nextafter(low, dtype(-9)), np.nextafter(high, dtype(9))):
         with pytest.raises(InputError, match="outside"):
             match(np.where(image == high, other, low), kernel, data_range=ends, metric=metric)
     with pytest.raises(InputError, match="outside"):
         match(np.tile(beyond, (20, 8)), kernel, data_range=ends, metric=metric)
+
+
+def test_a_range_has_the_ends_of_float16_in_files_and_windows(tmp_path, rng):
+    tifffile, zarr = pytest.importorskip("tifffile"), pytest.importorskip("zarr")
+    openexr = pytest.importorskip("OpenEXR")
+    image = (rng.random((40, 50)) * 0.3).astype(np.float16)
+    image[9, 9] = 0.3
+    assert float(image[9, 9]) > 0.3
+    kernel = image[5:14, 7:19]
+    np.save(tmp_path / "a.npy", image)
+    tifffile.imwrite(tmp_path / "a.tif", image, tile=(16, 16), compression="deflate")
+    zarr.create_array(tmp_path / "a.zarr", data=image, chunks=(16, 16))
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+    openexr.File(header, {"Y": image}).write(str(tmp_path / "a.exr"))
+    options = {"data_range": (0, 0.3), "top": 1}
+    wanted = found(match(image, kernel, **options))
+    assert wanted == [(7, 5, 1.0)]
+    for name in ("a.npy", "a.tif", "a.zarr", "a.exr"):
+        path = str(tmp_path / name)
+        assert found(match(path, kernel, **options)) == wanted
+        if name != "a.exr":
+            assert found(match(path, kernel, **options, max_pixels=99)) == wanted
+    wider = image.astype(np.float32)  # what was float16 is not known any more
+    with pytest.raises(InputError, match=r"outside 0 to 0\.3"):
+        match(wider, wider[5:14, 7:19], **options)
+
+
+@pytest.mark.parametrize("first", [np.float16, np.float32])
+def test_a_matcher_tells_float16_from_float32(first, rng):
+    image = (rng.random((30, 41)) * 0.2).astype(np.float16)
+    matcher = Matcher(image[11:20, 7:19], data_range=(0, 0.3), threshold=0.0)
+    other = Matcher(image[11:20, 7:19].astype(np.float32), data_range=(0, 0.3), threshold=0.0)
+    assert matcher.fingerprint != other.fingerprint
+    for dtype in (first, np.float32, np.float16):
+        fresh = match(image.astype(dtype), image[11:20, 7:19].astype(np.float32),
+                      data_range=(0, 0.3), threshold=0.0)  # fmt: skip
+        assert found(other.match(image.astype(dtype))) == found(fresh)
+    wide = 1 - (1 - found(other.match(image.astype(np.float32)))[-1][2]) * 0.3 / np.float16(0.3)
+    assert found(other.match(image))[-1][2] == pytest.approx(wide, abs=1e-7)
+
+
+def test_the_fingerprint_of_an_image_tells_the_types_of_arrays():
+    options = Matcher(np.eye(3), metric="zncc").options
+    kernels, texts = Kernels.opened([np.eye(3)], None, options, None), set()
+    for dtype in ("i1", "i2", "u2", "f2", "f4"):
+        image = np.arange(20, dtype=dtype).reshape(4, 5)
+        if dtype == "u2":
+            image += 1 << 15  # what int16 becomes
+        picture = open_picture(image, name="image")
+        texts.add(fingerprint.of_search(picture, kernels, options)["image"])
+    assert len(texts) == 4  # int8 and int16 are searched alike
 
 
 def test_no_metric_is_advised_that_is_used(image):
