@@ -250,6 +250,11 @@ class ImageSearch:
         lowest = options.numeric_threshold
         empty = scene.empty_scores[: scene.given]
         self._tell(empty_area.threshold_notices(lowest, empty, flat, names))
+        if options.exhaustive and options.poses is not None:
+            from patchsim.search import coarse_steps  # few searches have steps
+
+            sizes = [kernel.size for kernel in scene.trimmed[: scene.given]]
+            self._tell(coarse_steps.notices(sizes, names, options.poses))
 
     def _found(
         self, search: Exhaustive | FittedWindows | Posed, scene: Scene, outputs: Outputs

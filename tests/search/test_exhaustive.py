@@ -8,6 +8,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+from helpers.scenes import planted, turned_by
 
 import patchsim
 from patchsim.errors import InputError
@@ -77,6 +78,10 @@ class Told(patchsim.Observer):
     def notice(self, text):
         self.notices.append(text)
 
+    @property
+    def costs(self):
+        return [text for text in self.notices if jobs.is_cost(text)]
+
 
 @pytest.mark.parametrize("options", [{}, {"metric": "zncc"}, {"same_scale": True}])
 def test_progress_of_a_full_search_begins_with_the_kernels_and_ends_with_the_fits(
@@ -103,10 +108,10 @@ def test_a_full_search_that_takes_long_tells_so_and_what_to_do(monkeypatch, astr
     told = Told()
     scene, kernel = astronaut[50:150, 150:250], astronaut[100:124, 200:224]
     patchsim.match(scene, kernel, observer=told, **POSES)
-    assert not told.notices
+    assert not told.costs
     monkeypatch.setattr(pose_seconds, "_FIT_SECONDS", 50.0)
     patchsim.match(scene, kernel, observer=told, threads=1, **POSES)
-    (notice,) = told.notices
+    (notice,) = told.costs
     assert notice.startswith(DEAR.format("5 min"))
     told = Told()
     patchsim.match(scene, kernel, observer=told, threads=1, map=True, scales=1.5, top=1)
@@ -121,7 +126,7 @@ def test_a_full_search_that_is_slower_than_expected_tells_so_once(many, monkeypa
     told, clock = Told(), itertools.count(0, 2)
     monkeypatch.setattr(fitted_windows.time, "perf_counter", lambda: float(next(clock)))
     patchsim.match(astronaut[50:150, 150:250], astronaut[100:124, 200:224], observer=told, **POSES)
-    (notice,) = told.notices
+    (notice,) = told.costs
     assert re.fullmatch(re.escape(DEAR).replace(r"\{\}", r"\d+ (s|min)") + ".*", notice)
 
 
@@ -160,3 +165,50 @@ def test_the_plan_counts_the_products_that_each_kernel_needs():
     assert counts["narrow"][0] == 2
     assert counts["together"] == [6, 2]
     assert counts["exact"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "moves"),
+    [
+        ({"angles": "0:360:45"}, {"angles": (19.6, 4.6)}),
+        ({"angles": "0:360:45", "scales": 2}, {"angles": (39.3, 2.3)}),
+        ({"angles": "-20:20:20"}, {"angles": (8.7, 4.6)}),
+        ({"angles": "0:10:45"}, {"angles": (4.4, 4.6)}),  # its end is a value, too
+        ({"scales": "0.5:2:0.5"}, {"scales": (12.5, 0.08)}),
+        ({"angles": "0:360:45", "scales": "1:2:1"}, {"angles": (39.3, 2.3), "scales": (25, 0.08)}),
+        ({"angles": "0:360:9"}, {}),  # 3.9 pixels
+        ({"angles": "0:8:45"}, {}),
+        ({"scales": "0.8:1.2:0.15"}, {}),
+        ({"angles": "-20:20", "scales": "0.9:1.1"}, {}),  # poses a pixel apart
+        ({"angles": [0, 45, 90], "scales": "1,2"}, {}),  # no others are wanted
+        ({"angles": "0:360:45", "exhaustive": False}, {}),
+    ],
+)
+def test_steps_that_are_coarse_for_the_kernel_are_told_with_finer_ones(rng, asked, moves):
+    """A kernel of 30x40 has its corners 25 pixels from its middle: an arc, or a part of that."""
+    scene = rng.integers(0, 256, (110, 120), np.uint8)
+    options = {"exhaustive": True, "top": 1, "threshold": 0.9, **asked}
+    kernels = [scene[20:50, 30:70], scene[2:10, 2:10]]
+    for images, name in ((kernels[:1], "kernel"), (kernels, "kernel-1")):
+        report = patchsim.match(scene, images, **options)
+        told = [text for text in report.notices if "would do" in text]
+        assert len(told) == bool(moves)
+        if not moves:
+            continue
+        assert told[0].startswith(f"{name} may be missed between the poses of --exhaustive")
+        found = re.findall(r"by (\d+) pixels with each step of the (\w+) \(([\d.]+)", told[0])
+        assert [axis for _, axis, _ in found] == list(moves)
+        for pixels, axis, step in found:
+            assert float(pixels) == pytest.approx(moves[axis][0], abs=0.51)
+            assert float(step) == pytest.approx(moves[axis][1], rel=0.06)
+
+
+def test_a_copy_between_steps_is_found_with_those_that_would_do(astronaut, coffee):
+    kernel = astronaut[90:130, 200:240]
+    scene = planted(coffee[:150, :200], kernel, 1.0, 17.0, (100.3, 75.6))
+    asked = {"exhaustive": True, "metric": "zncc", "threshold": 0.9, "top": 1}
+    coarse = patchsim.match(scene, kernel, angles="0:360:45", **asked)
+    (step,) = re.findall(r"([\d.]+) degrees would do", " ".join(coarse.notices))
+    fine = patchsim.match(scene, kernel, angles=f"0:360:{step}", **asked)
+    assert turned_by(fine.best.angle, 17) < 0.5
+    assert not any("would do" in text for text in fine.notices)
