@@ -14,6 +14,7 @@ from typing import Any
 
 from patchsim.errors import MachineError
 from patchsim.machine import memory
+from patchsim.machine.threads import start as start_thread
 
 _START_SECONDS = 60.0
 _JOIN_SECONDS = 0.1
@@ -72,7 +73,7 @@ def start(dask: ModuleType, count: int, folder: str) -> Any:
 
     before = {process.pid for process in multiprocessing.active_children()}
     thread = threading.Thread(target=make, name="patchsim_cluster", daemon=True)
-    thread.start()
+    start_thread(thread)
     end = time.monotonic() + _START_SECONDS
     try:
         while thread.is_alive() and time.monotonic() < end:

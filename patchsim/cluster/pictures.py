@@ -17,6 +17,7 @@ from patchsim.cluster.link import Link
 from patchsim.cluster.tasks import Failure, Run
 from patchsim.errors import InputError, MachineError, PatchsimError, printable
 from patchsim.events import Observer
+from patchsim.machine.threads import start
 from patchsim.matching.matcher import Matcher
 from patchsim.output.notebook import ImageDisplay
 from patchsim.pictures import remote
@@ -141,7 +142,7 @@ class _Requests:
         self._size = 1
         self._held = 0  # requests that were given out, without a result yet
         self._is_closed = threading.Event()
-        threading.Thread(target=self._feed, name="patchsim_feeder", daemon=True).start()
+        start(threading.Thread(target=self._feed, name="patchsim_feeder", daemon=True))
 
     def _feed(self) -> None:
         """Take requests ahead of the results, but not all."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from patchsim.errors import MachineError
+from patchsim.machine.threads import start
 
 _PATIENCE = 5.0  # seconds of a wait that nobody is told of
 
@@ -40,17 +40,3 @@ def telling(name: str, what: str = "is a pipe whose end has not come yet") -> It
         yield
     finally:
         timer.cancel()
-
-
-def start(thread: threading.Thread) -> None:
-    """Start a thread.
-
-    Raises
-    ------
-    MachineError
-        If the system gives none.
-    """
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError) as error:
-        raise MachineError("the system gives no thread; close other programs") from error

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Generic, TypeVar
 
+from patchsim.machine.threads import start
+
 _Item = TypeVar("_Item")
 _PAUSE = 0.1  # seconds until a thread that waits for room looks whether it is needed any more
 
@@ -31,7 +33,7 @@ def taken(
         The error of `items`, behind the items before it.
     """
     thread = _Thread(items, most, counted)
-    thread.start()
+    start(thread)
     try:
         while True:
             item, is_over = thread.line.get()

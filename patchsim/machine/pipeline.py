@@ -5,15 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from patchsim.errors import MachineError
-from patchsim.machine.threads import cancel_by
+from patchsim.machine.threads import cancel_by, start
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_Answer: TypeAlias = "queue.SimpleQueue[_Result | _Failure]"  # gets one entry
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,13 @@ class _End:
     """The items are used up, or their iterator raised an error."""
 
     error: BaseException | None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The work raised an error."""
+
+    error: BaseException
 
 
 def as_they_come(
@@ -41,8 +48,10 @@ def as_they_come(
     try:
         line.start()
         while not isinstance(entry := line.order.get(), _End):
-            result = entry.result()
-            line.room.release()
+            result = entry.get()
+            line.room.put(None)
+            if isinstance(result, _Failure):
+                raise result.error
             yield result
         if entry.error is not None:
             raise entry.error
@@ -51,40 +60,43 @@ def as_they_come(
 
 
 class _Line(Generic[_Item, _Result]):
-    """The threads of `as_they_come` and what passes between them."""
+    """The threads of `as_they_come` and what passes between them.
+
+    All that passes goes through queues written in C. A signal's exception that is raised within a
+    future, a semaphore or another lock written in Python leaves it closed for ever.
+    """
 
     def __init__(
         self, work: Callable[[_Item], _Result], todo: Iterable[_Item], parallel: int
     ) -> None:
         self._work, self._todo = work, todo
-        self._tasks: queue.SimpleQueue[tuple[Future[_Result], _Item] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[_Answer[_Result], _Item] | None] = queue.SimpleQueue()
         self._is_closing = threading.Event()
         self._workers = [
             threading.Thread(target=self._process, name=f"patchsim_picture_{i}", daemon=True)
             for i in range(parallel)
         ]
         self._begun = 0
-        self.order: queue.SimpleQueue[Future[_Result] | _End] = queue.SimpleQueue()
-        self.room = threading.Semaphore(2 * parallel)
+        self.order: queue.SimpleQueue[_Answer[_Result] | _End] = queue.SimpleQueue()
+        self.room: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry for each further item
+        for _ in range(2 * parallel):
+            self.room.put(None)
 
     def start(self) -> None:
         try:
             for worker in self._workers:
-                worker.start()
+                start(worker)
                 self._begun += 1
-        except (RuntimeError, MemoryError) as error:
+        except MachineError:
             if not self._begun:  # else fewer threads do the work
-                raise MachineError("the system gives no thread; close other programs") from error
-        try:
-            threading.Thread(target=self._feed, name="patchsim_feeder", daemon=True).start()
-        except (RuntimeError, MemoryError) as error:
-            raise MachineError("the system gives no thread; close other programs") from error
+                raise
+        start(threading.Thread(target=self._feed, name="patchsim_feeder", daemon=True))
 
     def close(self) -> None:
         """Let no further item start, cancel those in progress; the feeder may be waiting."""
         self._is_closing.set()
-        self.room.release()
-        for _ in range(self._begun):
+        self.room.put(None)
+        for _ in self._workers:
             self._tasks.put(None)
         for worker in self._workers[: self._begun]:
             worker.join()
@@ -93,12 +105,12 @@ class _Line(Generic[_Item, _Result]):
         error: BaseException | None = None
         try:
             for item in self._todo:
-                self.room.acquire()
+                self.room.get()
                 if self._is_closing.is_set():
                     return
-                future: Future[_Result] = Future()
-                self.order.put(future)
-                self._tasks.put((future, item))
+                answer: _Answer[_Result] = queue.SimpleQueue()
+                self.order.put(answer)
+                self._tasks.put((answer, item))
         except BaseException as raised:  # raised again where the results are taken
             error = raised
         finally:
@@ -107,11 +119,11 @@ class _Line(Generic[_Item, _Result]):
     def _process(self) -> None:
         cancel_by(self._is_closing)
         while (entry := self._tasks.get()) is not None:
-            future, item = entry
+            answer, item = entry
             if self._is_closing.is_set():
                 return
             try:
-                future.set_result(self._work(item))
+                answer.put(self._work(item))
             except BaseException as error:  # raised again where the result is taken
-                future.set_exception(error)
-            del entry, future, item  # what they hold is not needed until the next comes
+                answer.put(_Failure(error))
+            del entry, answer, item  # what they hold is not needed until the next comes

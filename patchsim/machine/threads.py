@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
+from patchsim.errors import MachineError
 from patchsim.machine import devices
 
 # More threads than this, or than there are CPUs, help nothing; plans try each number of them.
@@ -25,6 +26,24 @@ class Cancelled(BaseException):
 
 
 _cancellations = threading.local()  # the event that cancels the work of a thread, if there is one
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises
+    ------
+    MachineError
+        If the system gives none.
+    """
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        # Python makes such an error of a signal's, where the signal comes while `start` waits.
+        cause = error.__context__
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause from None
+        raise MachineError("the system gives no thread; close other programs") from error
 
 
 def cancel_by(event: threading.Event) -> None:
@@ -144,8 +163,8 @@ class _Pool(Generic[_Item, _Result]):
             self._busy.append(busy)
             self._threads.append(thread)
             try:
-                thread.start()
-            except (RuntimeError, MemoryError):  # the system gives no more threads
+                start(thread)
+            except MachineError:
                 self._most = number
                 self._threads.pop()
         return future

@@ -6,6 +6,7 @@ for the others.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -226,29 +227,21 @@ class _Shared:
         self._planes = planes
         self._made: list[Array | None] = [None] * len(planes)
         self._left = list(range(len(planes)))[::-1]
-        self._changed = threading.Condition()
+        self._locks = [threading.Lock() for _ in planes]
 
     def all(self) -> list[Array]:
-        while (number := self._next()) is not None:
-            made = None
-            try:
-                made = self._work(self._planes[number])
-            finally:
-                with self._changed:
-                    self._made[number] = made
-                    if made is None:  # others may have more luck, when there is more memory
-                        self._left.append(number)
-                    self._changed.notify_all()
-        return [made for made in self._made if made is not None]
+        with contextlib.suppress(IndexError):
+            while True:  # each thread takes others
+                self._make(self._left.pop())
+        # Those that other threads took are there once they are, or made here if they failed.
+        return [self._make(number) for number in range(len(self._planes))]
 
-    def _next(self) -> int | None:
-        """The number of a plane that is left, or None when all are made."""
-        with self._changed:
-            while not self._left:
-                if all(made is not None for made in self._made):
-                    return None
-                self._changed.wait()
-            return self._left.pop()
+    def _make(self, number: int) -> Array:
+        with self._locks[number]:
+            made = self._made[number]
+            if made is None:
+                made = self._made[number] = self._work(self._planes[number])
+            return made
 
 
 def _spectrum(size: tuple[int, int], dtype: Any, plane: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from threading import Lock
 from typing import Any
 
@@ -83,6 +82,14 @@ def fill(
         ]
 
 
+class _Chunk:
+    """A chunk, and the lock that its thread holds while it decodes it."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.pixels: Pixels | None = None
+
+
 class ChunkCache:
     """The chunks that were used last; several threads may ask at once.
 
@@ -107,7 +114,7 @@ class ChunkCache:
     ) -> None:
         self.decoded, self.capacity = 0, capacity
         self._decode, self._least = decode, min_capacity
-        self._chunks: OrderedDict[int, Future[Pixels]] = OrderedDict()  # least recently used first
+        self._chunks: OrderedDict[int, _Chunk] = OrderedDict()  # least recently used first
         self._wanted: Counter[int] = Counter()  # chunks of windows that are being read
         self._bytes = 0
         self._lock = Lock()
@@ -141,29 +148,18 @@ class ChunkCache:
     def get(self, number: int) -> Pixels:
         """Return a chunk, which must not be changed."""
         with self._lock:
-            chunk = self._chunks.get(number)
-            is_mine = chunk is None
-            if chunk is None:
-                chunk = self._chunks[number] = Future()
+            chunk = self._chunks.setdefault(number, _Chunk())
             self._chunks.move_to_end(number)
-        if is_mine:
-            self._fill(number, chunk)
-        return chunk.result()
-
-    def _fill(self, number: int, chunk: Future[Pixels]) -> None:
-        """Decode a chunk for all that wait for it, and forget others where there are too many."""
-        try:
-            pixels = self._decode(number)
-        except BaseException as error:  # raised where the chunk is taken
-            with self._lock:
-                del self._chunks[number]
-            chunk.set_exception(error)
-            return
-        chunk.set_result(pixels)
-        with self._lock:
-            self.decoded += 1
-            self._bytes += pixels.nbytes
-            self._forget(self.capacity)
+        with chunk.lock:  # if it cannot be decoded here, the next that waits for it tries again
+            if chunk.pixels is None:
+                pixels = self._decode(number)
+                with self._lock:
+                    chunk.pixels = pixels
+                    self.decoded += 1
+                    self._bytes += pixels.nbytes
+                    self._forget(self.capacity)
+                return pixels
+            return chunk.pixels
 
     def shrink(self) -> bool:
         """Keep half as much from now on; return whether that was possible."""
@@ -190,6 +186,6 @@ class ChunkCache:
             for oldest, other in list(self._chunks.items()):
                 if self._bytes <= size:
                     return
-                if other.done() and (oldest in self._wanted) == is_wanted:
+                if other.pixels is not None and (oldest in self._wanted) == is_wanted:
                     del self._chunks[oldest]
-                    self._bytes -= other.result().nbytes
+                    self._bytes -= other.pixels.nbytes

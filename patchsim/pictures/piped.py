@@ -11,7 +11,7 @@ from typing import BinaryIO
 from patchsim.errors import InputError, printable
 from patchsim.files import waits
 from patchsim.machine.memory import format_size
-from patchsim.machine.threads import check_cancellation
+from patchsim.machine.threads import check_cancellation, start
 from patchsim.pictures import formats
 
 _BLOCK = 1 << 20  # bytes that are read at a time
@@ -34,7 +34,7 @@ def read_named(path: str, memory: int | None) -> BytesIO:
             future.set_exception(error)
 
     thread = threading.Thread(target=read, name="patchsim_pipe", daemon=True)
-    waits.start(thread)
+    start(thread)
     with waits.telling(printable(path)):
         while thread.is_alive():
             thread.join(_PAUSE)

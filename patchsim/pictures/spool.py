@@ -19,6 +19,7 @@ import numpy as np
 from patchsim.errors import DamageError, InputError, MachineError, printable
 from patchsim.machine import storage
 from patchsim.machine.memory import format_size
+from patchsim.machine.threads import start
 from patchsim.pictures import orientation, pillow_reader, plane, png
 from patchsim.pictures.limits import Limits, scaled_to_8_bits
 from patchsim.pictures.reader import Picture
@@ -211,23 +212,28 @@ class _Decoding(threading.Thread):
         self._target = vips.TargetCustom()
         self._target.on_write(self._written)
         self._is_left = False
-        self._has_ended = threading.Event()
+        self._has_ended = False
+        self._running = threading.Lock()  # until it has ended
+        self._running.acquire()
         self._error: Exception | None = None
 
     def finish(self) -> None:
         """Decode to the end, and raise the error of libvips or of the file, if there is one."""
-        self.start()
+        start(self)
         try:
-            while not self._has_ended.is_set():  # on some systems no signal ends a longer wait
-                self._has_ended.wait(_PAUSE)
+            self._wait()
         finally:
             self._is_left = True
-            self._has_ended.wait()
+            self._wait()
             self.join()  # not alone: after a wait that a signal ended, another may not wait at all
             # The target has this thread, which would keep the temporary file until a collection.
             del self._target, self._image
         if self._error is not None:
             raise self._error
+
+    def _wait(self) -> None:
+        while not self._has_ended:  # on some systems no signal ends a longer wait
+            self._running.acquire(timeout=_PAUSE)
 
     def run(self) -> None:
         try:
@@ -235,7 +241,8 @@ class _Decoding(threading.Thread):
         except Exception as error:  # of any type: `finish` raises it
             self._error = self._error or error
         finally:
-            self._has_ended.set()
+            self._has_ended = True
+            self._running.release()
 
     def _written(self, content: memoryview) -> int:
         """Take pixels; return how many bytes were written, or -1 to end the decoding."""

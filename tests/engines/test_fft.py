@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers.grids import thinned
 from helpers.problems import CORRELATED, SPAN, brute, hits, problem, values
+from helpers.signals import at_each_step
 from helpers.truths import oracle_map, plain_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -471,3 +472,17 @@ def test_floats_near_0_lie_within_their_stated_error(metric, exponents, rng):
     assert bounds.blocks is None
     assert (np.abs(bounds.map - truth) <= bounds.error + 1e-9).all()
     assert np.max(bounds.error) < 1e-5
+
+
+def test_a_signal_leaves_no_transform_that_others_wait_for():
+    shared = []
+
+    def transform():
+        shared.append(overlap_save._Shared(abs, [-1, -2, -3]))
+        shared[-1].all()
+
+    def transform_too():
+        assert shared[-1].all() == [1, 2, 3]
+
+    shared.append(overlap_save._Shared(abs, [-1, -2, -3]))
+    assert at_each_step(transform, transform_too) > 8

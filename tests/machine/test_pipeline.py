@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from helpers.signals import at_each_step
 
 from patchsim import MachineError
 from patchsim.machine import pipeline
@@ -135,3 +136,7 @@ def test_work_of_other_threads_is_not_cancelled():
     assert list(pipeline.as_they_come(lambda item: list(in_order(str, [item], 1)), [1], 1)) == [
         ["1"]
     ]
+
+
+def test_a_signal_ends_it_wherever_it_comes():
+    assert at_each_step(lambda: list(pipeline.as_they_come(str, range(3), 2))) > 100

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+from helpers.signals import at_each_step
 
 import patchsim
 from patchsim.machine import devices
@@ -196,3 +197,7 @@ def test_a_signal_that_leaves_a_lock_closed_ends_it(place, monkeypatch):
     assert len(ended) == 1
     time.sleep(0.05)
     assert len(begun) == ended[0] < 50  # nothing more began
+
+
+def test_a_signal_ends_it_wherever_it_comes():
+    assert at_each_step(lambda: list(in_order(str, range(4), 2))) > 100

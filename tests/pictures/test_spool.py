@@ -8,11 +8,13 @@ import tempfile
 import threading
 import time
 from collections import namedtuple
+from types import SimpleNamespace
 from unittest import mock
 
 import imagecodecs
 import numpy as np
 import pytest
+from helpers.signals import at_each_step
 from PIL import Image
 
 import patchsim
@@ -207,3 +209,24 @@ def test_rows_in_memory_are_counted(pixels, save):
         report = patchsim.match(path, pixels[20:45, 30:61].copy(), max_pixels=1, memory="40MB")
     assert "temporary file of its decoded rows, which lies in memory" in str(report.plans[0])
     assert opened(path).pixels.nbytes == 0
+
+
+def test_a_signal_ends_the_decoding_wherever_it_comes():
+    """The rows come from a stand-in for libvips."""
+
+    class Picture:
+        def rawsave_target(self, target):
+            for _ in range(5):
+                time.sleep(0.002)
+                if target.write(b"row") < 0:
+                    break
+
+    def decode():
+        vips = SimpleNamespace(TargetCustom=Target)
+        spool._Decoding(vips, Picture(), SimpleNamespace(write=len)).finish()
+
+    class Target:
+        def on_write(self, write):
+            self.write = write
+
+    assert at_each_step(decode) > 20

@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tifffile
+from helpers.signals import at_each_step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -390,3 +391,18 @@ def test_no_data_of_a_level_is_that_of_its_picture(rng, tmp_path):
         path, memory=40_000_000, alpha=True, ignore_alpha=False, level=1
     )
     assert ((picture.alpha[0:64, 0:64] == 0) == (pixels[::2, ::2] == 7)).all()
+
+
+def test_a_signal_leaves_no_chunk_that_others_wait_for():
+    caches = []
+
+    def read():
+        caches.append(ChunkCache(30, lambda number: np.full(10, number, np.uint8)))
+        for number, pixels in caches[-1].each([3, 0]):
+            assert pixels[0] == number
+
+    def read_too():
+        assert [pixels[0] for _, pixels in caches[-1].each([0, 3])] == [0, 3]
+
+    caches.append(ChunkCache(30, lambda number: np.full(10, number, np.uint8)))
+    assert at_each_step(read, read_too) > 20
