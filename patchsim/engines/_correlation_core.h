@@ -239,8 +239,6 @@ MOMENTS(floats, double, double, double, double, double)
     static double VARIANT(NAME##_direct)(const Task *t, const PIXEL *pixels, ptrdiff_t plane,  \
                                          ptrdiff_t pitch, const double *mean)                  \
     {                                                                                          \
-        typedef PIXEL Pixels __attribute__((vector_size(LANES / 2 * sizeof(PIXEL)),            \
-                                            aligned(1), may_alias));                           \
         typedef VARIANT(Doubles) V;                                                            \
         const double *taps = t->taps;                                                          \
         double total = 0;                                                                      \
@@ -251,8 +249,8 @@ MOMENTS(floats, double, double, double, double, double)
                 const PIXEL *p = pixels + c * plane + y * pitch;                               \
                 ptrdiff_t x = 0;                                                               \
                 for (; x + LANES <= t->width; x += LANES) {                                    \
-                    V a = __builtin_convertvector(*(const Pixels *)(p + x), V);                \
-                    V b = __builtin_convertvector(*(const Pixels *)(p + x + LANES / 2), V);    \
+                    const V a = (V)VARIANT(of_##NAME##_double)(p + x);                         \
+                    const V b = (V)VARIANT(of_##NAME##_double)(p + x + LANES / 2);             \
                     even += (a - means) * *(const V *)(taps + x);                              \
                     odd += (b - means) * *(const V *)(taps + x + LANES / 2);                   \
                 }                                                                              \
@@ -278,32 +276,29 @@ static INLINE double VARIANT(float_at)(const Task *t, const uint8_t *plane)
 
 /* Sums over a window of a channel of floats: of its values, times a factor and less a constant, of
  * their squares, and of their products with the taps. */
-#define WINDOW(NAME, PIXEL, FACTOR)                                                            \
+#define WINDOW(NAME, PIXEL)                                                                    \
     static void VARIANT(NAME##_of_window)(const Task *t, const void *pixels, ptrdiff_t pitch,  \
                                           const double *taps, double factor, double less,      \
                                           double out[3])                                       \
     {                                                                                          \
-        typedef PIXEL Pixels __attribute__((vector_size(LANES / 2 * sizeof(PIXEL)),            \
-                                            aligned(sizeof(PIXEL)), may_alias));               \
         typedef VARIANT(Doubles) V;                                                            \
         const ptrdiff_t lanes = LANES / 2;                                                     \
         const PIXEL *p = pixels;                                                               \
         const V lesses = (V){0} + less, factors = (V){0} + factor;                             \
-        (void)factors, (void)factor;                                                           \
         V sums[2] = {{0}}, squares[2] = {{0}}, products[2] = {{0}};                            \
         double sum = 0, square = 0, product = 0;                                               \
         for (ptrdiff_t y = 0; y < t->height; y++, taps += t->width, p += pitch) {              \
             ptrdiff_t x = 0;                                                                   \
             for (; x + 2 * lanes <= t->width; x += 2 * lanes) {                                \
-                ADD(0, x, FACTOR);                                                             \
-                ADD(1, x + lanes, FACTOR);                                                     \
+                ADD(0, VARIANT(of_##NAME##_double)(p + x), x);                                 \
+                ADD(1, VARIANT(of_##NAME##_double)(p + x + lanes), x + lanes);                 \
             }                                                                                  \
             if (x + lanes <= t->width) {                                                       \
-                ADD(0, x, FACTOR);                                                             \
+                ADD(0, VARIANT(of_##NAME##_double)(p + x), x);                                 \
                 x += lanes;                                                                    \
             }                                                                                  \
             for (; x < t->width; x++) {                                                        \
-                const double a = (FACTOR ? p[x] * factor : p[x]) - less;                       \
+                const double a = p[x] * factor - less;                                         \
                 sum += a, square += a * a, product += a * taps[x];                             \
             }                                                                                  \
         }                                                                                      \
@@ -313,17 +308,13 @@ static INLINE double VARIANT(float_at)(const Task *t, const uint8_t *plane)
         }                                                                                      \
         out[0] = sum, out[1] = square, out[2] = product;                                       \
     }
-#define ADD(i, x, FACTOR)                                                                      \
+#define ADD(i, pixels, x)                                                                      \
     do {                                                                                       \
-        V a = __builtin_convertvector(*(const Pixels *)(p + (x)), V);                          \
-        if (FACTOR)                                                                            \
-            a *= factors;                                                                      \
-        a -= lesses;                                                                           \
+        const V a = (V)pixels * factors - lesses;                                              \
         sums[i] += a, squares[i] += a * a, products[i] += a * *(const V *)(taps + (x));        \
     } while (0)
-WINDOW(floats, float, 0)
-WINDOW(doubles, double, 0)
-WINDOW(far_doubles, double, 1)
+WINDOW(floats, float)
+WINDOW(doubles, double)
 #undef WINDOW
 #undef ADD
 
@@ -359,10 +350,8 @@ static double VARIANT(sum_floats)(const Task *t, const uint8_t *pixels, ptrdiff_
         double sums[3], own;
         for (int pass = 0; pass < 2; pass++) {
             const double *taps = t->taps + c * t->height * t->width;
-            (t->type == FLOATS ? VARIANT(floats_of_window)
-             : factor == 1     ? VARIANT(doubles_of_window)
-                               : VARIANT(far_doubles_of_window))(t, pixels, pitch, taps, factor,
-                                                                 less, sums);
+            (t->type == FLOATS ? VARIANT(floats_of_window) : VARIANT(doubles_of_window))(
+                t, pixels, pitch, taps, factor, less, sums);
             mean[c] = less + sums[0] / n;
             own = sums[1] - sums[0] * (sums[0] / n);
             if (t->metric == NCC || sums[1] <= 64 * own)

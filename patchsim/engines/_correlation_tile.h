@@ -12,15 +12,12 @@ typedef REAL NAME(V) __attribute__((vector_size(sizeof(REAL) * L), may_alias));
 typedef REAL NAME(Unaligned)
     __attribute__((vector_size(sizeof(REAL) * L), aligned(sizeof(REAL)), may_alias));
 typedef float NAME(Floats) __attribute__((vector_size(4 * L), aligned(4), may_alias));
-#if IS_DOUBLE
-typedef double NAME(Doubles) __attribute__((vector_size(8 * L), aligned(8), may_alias));
-#endif
-typedef uint8_t NAME(Bytes) __attribute__((vector_size(L), aligned(1), may_alias));
-typedef uint16_t NAME(Words) __attribute__((vector_size(2 * L), aligned(1), may_alias));
 typedef const REAL (*NAME(Twiddles))[MOST_FIRST][16]; /* those of a side */
 #define V NAME(V)
 #define AT(p) (*(V *)(p))
 #define ALL(x) ((V){0} + (REAL)(x))
+
+#include "_correlation_convert.h"
 
 static INLINE V NAME(larger)(V p, V q)
 {
@@ -228,18 +225,16 @@ static INLINE V NAME(narrowed)(const double *values, double less, double unit)
 static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less, V unit,
                              int is_wave)
 {
-    V values = {0};
-    if (type == BYTES)
-        values = __builtin_convertvector(*(const NAME(Bytes) *)((const uint8_t *)plane + at), V);
-    if (type == WORDS)
-        values = __builtin_convertvector(*(const NAME(Words) *)((const uint16_t *)plane + at), V);
-    if (type == BYTES || type == WORDS)
+    if (type == BYTES || type == WORDS) {
+        const V values = type == BYTES ? NAME(of_bytes)((const uint8_t *)plane + at)
+                                       : NAME(of_words)((const uint16_t *)plane + at);
         return is_wave ? (values - less) * unit : values - less;
+    }
 #if IS_DOUBLE
     if (type == DOUBLES)
-        return (*(const NAME(Doubles) *)((const double *)plane + at) - less) * unit;
+        return (NAME(of_doubles)((const double *)plane + at) - less) * unit;
 #endif
-    return (__builtin_convertvector(*(const NAME(Floats) *)((const float *)plane + at), V) - less) * unit;
+    return (NAME(of_floats)((const float *)plane + at) - less) * unit;
 }
 
 /* What `wave` makes of pixels for a term of sad: sin or cos of odd x, where x grows from -pi / 2 to
