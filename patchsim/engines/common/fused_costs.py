@@ -17,15 +17,15 @@ FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 # No score of `ssd` from transforms in float32 is off by so much.
 _SSD_ERROR = 1e-3
 
-# Seconds for bytes, by variant: of a transform of two tiles of a channel, there, with the product;
-# of a product in a direct sum; of a pixel of a channel, copied and summed; of a window's score.
+# Seconds, by variant: of a transform of two tiles of a channel, there, with the product; and for
+# bytes of a product in a direct sum; of a pixel of a channel, copied and summed; of a window's score.
 # Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 64x64 to 1920x1080, kernels of 8
 # to 128. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on an
 # Intel Xeon: theirs is the mean of both, which is off by less than a fourth on either.
 COSTS = {
-    "avx512": (2.1e-4, 4.4e-12, 6.5e-10, 9.5e-10),
-    "avx2": (2.5e-4, 1.1e-11, 8.2e-10, 1.2e-9),
-    "sse2": (3.9e-4, 2.6e-11, 1.0e-9, 1.8e-9),
+    "avx512": (1.7e-4, 4.4e-12, 6.5e-10, 9.5e-10),
+    "avx2": (2.0e-4, 1.1e-11, 8.2e-10, 1.2e-9),
+    "sse2": (3.1e-4, 2.6e-11, 1.0e-9, 1.8e-9),
 }
 # Seconds of a product in a direct sum of 16 bits, or of floats, in double precision; means of both.
 DOUBLES = {"avx512": 3.6e-11, "avx2": 5.6e-11, "sse2": 1.5e-10}
@@ -52,10 +52,10 @@ _AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 4096
 # over windows, and their scores take no time beside that.
 _LOOK_UPS, _LOOKED_UP_PIXELS = 1.2, 1.7
 # How much longer pixels, and the scores of windows, take than those of bytes, and how much longer
-# pixels take that direct sums widen to double precision; the transforms of these take less.
+# pixels take that direct sums widen to double precision.
 _PIXELS = {"uint8": 1.0, "uint16": 1.3, "float32": 1.6, "float64": 3.0}
 _WINDOWS = {"uint8": 1.0, "uint16": 1.4, "float32": 2.2, "float64": 2.2}
-_WIDENED, _WIDE_TRANSFORMS = 1.9, 0.8
+_WIDENED = 1.9
 # Seconds of a call of direct sums, beside what is counted.
 _DIRECT_SECONDS = 1e-5
 
@@ -156,7 +156,7 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
 def preparing_seconds(problem: Problem) -> float:
     """Estimate the seconds, for an image, until a kernel is ready for transforms."""
     cut, planes = cut_of(problem), planes_of(problem)[2]
-    seconds = _transform_seconds(problem) * cut.transform * math.prod(cut.parts) * planes
+    seconds = _transform_seconds() * cut.transform * math.prod(cut.parts) * planes
     is_large = problem.kernel_count * cut.nbytes(planes) > kernel_parts.MOST_PREPARED
     if problem.metric == "sad":
         if is_large:
@@ -165,9 +165,8 @@ def preparing_seconds(problem: Problem) -> float:
     return seconds if is_large else seconds / problem.image_count
 
 
-def _transform_seconds(problem: Problem) -> float:
-    seconds = COSTS[kernel_parts.variant()][0]
-    return seconds if problem.dtype == "uint8" else seconds * _WIDE_TRANSFORMS
+def _transform_seconds() -> float:
+    return COSTS[kernel_parts.variant()][0]
 
 
 def _seconds_of_direct_sums(problem: Problem) -> float:
@@ -193,7 +192,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     height, _, channels = problem.kernel
     cut = cut_of(problem)
     bands = -(-rows // cut.windows(problem.kernel[:2], problem.stride)[0])
-    transform = _transform_seconds(problem) * cut.transform
+    transform = _transform_seconds() * cut.transform
     pairs = cut.pairs * problem.threads
     scoring = rows * cols * window * _WINDOWS[problem.dtype]
     pixel *= _PIXELS[problem.dtype]
