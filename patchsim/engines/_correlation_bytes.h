@@ -50,3 +50,36 @@ static void VARIANT(few_bytes_along)(const int32_t *columns, ptrdiff_t width, pt
 }
 #undef RUNNING
 #undef LAST
+
+/* Adds I (I - 256) of a line of bytes to sums of columns, and takes off that of the line `gone`, if there
+ * is one. */
+static INLINE void VARIANT(add_apart)(const uint8_t *line, const uint8_t *gone, ptrdiff_t count,
+                                      int32_t *sums)
+{
+    if (!gone)
+        for (ptrdiff_t x = 0; x < count; x++)
+            sums[x] += line[x] * (line[x] - 256);
+    else
+        for (ptrdiff_t x = 0; x < count; x++)
+            sums[x] += (line[x] - gone[x]) * (line[x] + gone[x] - 256);
+}
+
+/* Sums over the columns of all channels for the first row of windows, or those for a row from those for
+ * the one before; at a stride of 1. With the products of the kernel less 128 they are what `ssd` takes:
+ * sum (I - K)^2 = sum I (I - 256) - 2 sum I (K - 128) + sum K^2. */
+static void VARIANT(walk_apart)(const VARIANT(Band) *b, ptrdiff_t row)
+{
+    const Task *t = b->task;
+    const Layout *l = b->layout;
+    int32_t *sums = b->squares;
+    if (row == 0)
+        memset(sums, 0, (size_t)l->columns * sizeof *sums);
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const uint8_t *p = b->planes + c * l->lines * l->pitch;
+        for (ptrdiff_t y = 0; row == 0 && y < t->height; y++)
+            VARIANT(add_apart)(p + y * l->pitch, NULL, l->pitch, sums);
+        if (row > 0)
+            VARIANT(add_apart)(p + (row - 1 + t->height) * l->pitch, p + (row - 1) * l->pitch, l->pitch,
+                               sums);
+    }
+}

@@ -488,6 +488,7 @@ typedef struct {
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     int has_few; /* these are of bytes, and int32_t */
+    int is_apart; /* squares and e are sums of I (I - 256) over all channels, and there are no others */
     int is_in_registers; /* whether _correlation_scores.h makes the scores of a row */
     void *segment_memory; /* [count][segments], of a row */
     ptrdiff_t segments;
@@ -1251,6 +1252,11 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
     const Task *t = b->task;
     const Layout *l = b->layout;
     const ptrdiff_t columns = l->columns;
+    if (b->is_apart) {
+        VARIANT(walk_apart)(b, row);
+        VARIANT(few_bytes_along)(b->squares, t->width, t->cols, b->e);
+        return;
+    }
     if (t->type == BYTES)
         VARIANT(bytes_walk)(b, row);
     else if (t->type == WORDS)
@@ -1664,6 +1670,7 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
     VARIANT(Band) b = {.task = t, .count = count, .layout = &l, .most = most, .unit = 1};
     b.has_few = t->type == BYTES && t->metric != SAD && t->stride_x == 1 &&
                 (double)(t->height * t->width * t->channels) * 65025 < 0x1p31;
+    b.is_apart = b.has_few && t->metric == SSD && t->products;
     b.step = l.bands * l.tall * l.x_pitch, b.segments = (ptrdiff_t)correlation_segments(t, &l);
     b.regions = correlation_take(&arena, (size_t)most * sizeof *b.regions);
     VARIANT(Region) **order = correlation_take(&arena, (size_t)most * sizeof *order);

@@ -196,17 +196,15 @@ static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts,
         return VARIANT(joined)(halves);
     }
     if (is_direct && kind == FEW_SUMS) {
-        /* sum I K: whole numbers, whose sums fit though their parts may not. */
+        /* Whole numbers, whose sums fit though their parts may not. */
         Bits all = *(const Bits *)x;
-        for (ptrdiff_t c = 0; c < channels; c++)
+        if (metric == SSD) { /* of `walk_apart` */
+            all = *(const Bits *)((const int32_t *)e + left) - (all << 1) + parts->whole;
+            return 1 - __builtin_convertvector((Ints)all, VARIANT(Singles)) * (float)parts->share;
+        }
+        for (ptrdiff_t c = 0; c < channels; c++) /* sum I K */
             all += *(const Bits *)(few + c * pitch + left) << 7;
-        if (metric == NCC)
-            return __builtin_convertvector((Ints)all, VARIANT(Singles));
-        const Bits squares = *(const Bits *)((const int32_t *)e + left);
-        const Ints apart = (Ints)(squares - (all << 1) + parts->whole);
-        for (int half = 0; half < 2; half++)
-            halves[half] = 1 - VARIANT(half_of_ints)(apart, half) * parts->share;
-        return VARIANT(joined)(halves);
+        return __builtin_convertvector((Ints)all, VARIANT(Singles));
     }
     for (int half = 0; half < 2; half++) {
         if (is_direct)
