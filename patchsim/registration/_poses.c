@@ -6,10 +6,10 @@ ENTRY_VARIANTS(POSES_VARIANTS[i], POSES_VARIANTS[i]->name, POSES_VARIANTS[i]->is
 static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"values", "visible", "height", "width", "taps", "weights", "smoothing", "centre", "reach", "poses",
+    static char *names[] = {"values", "limits", "visible", "height", "width", "taps", "weights", "smoothing", "centre", "reach", "poses",
                             "scores", "metric", "full", "steps", "enough", "least", "is_cubic", "free", "low", "high", "every", "around",
                             "variant", NULL};
-    PyObject *values, *visible, *taps, *weights, *smoothing, *poses, *scores;
+    PyObject *values, *limits, *visible, *taps, *weights, *smoothing, *poses, *scores;
     const char *metric, *name, *wrong;
     Plane p = {0};
     Kernel k = {0};
@@ -17,18 +17,20 @@ static PyObject *refine(PyObject *self, PyObject *args, PyObject *keywords)
     Buffers b = {0};
     int free_, is_cubic;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnOOO(dd)dOOsdnddpi(dd)(dd)nns", names, &values, &visible, &p.height,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOnnOOO(dd)dOOsdnddpi(dd)(dd)nns", names, &values, &limits, &visible, &p.height,
                                      &p.width, &taps, &weights, &smoothing, &k.centre_y, &k.centre_x, &k.reach, &poses, &scores, &metric,
                                      &aim.full, &aim.steps, &aim.enough, &aim.least, &is_cubic, &free_, &aim.low[0], &aim.low[1],
                                      &aim.high[0], &aim.high[1], &aim.every, &aim.around, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    Py_buffer *v = take(&b, values, 0), *seen = NULL, *t = NULL, *w = NULL, *soft = NULL, *at = NULL, *found = NULL;
-    if (!v || (visible != Py_None && !(seen = take(&b, visible, 0))) || !(t = take(&b, taps, 0)) || !(w = take(&b, weights, 0)) ||
+    Py_buffer *v = take(&b, values, 0), *ends = NULL, *seen = NULL, *t = NULL, *w = NULL, *soft = NULL, *at = NULL, *found = NULL;
+    if (!v || !(ends = take(&b, limits, 0)) || (visible != Py_None && !(seen = take(&b, visible, 0))) || !(t = take(&b, taps, 0)) || !(w = take(&b, weights, 0)) ||
         (smoothing != Py_None && !(soft = take(&b, smoothing, 0))) || !(at = take(&b, poses, 1)) || !(found = take(&b, scores, 1)))
         return refused(&b, NULL);
-    if ((wrong = misfit_of_plane(v, seen, &p)) || (wrong = misfit_of_kernel(t, w, soft, &k)))
+    if ((wrong = misfit_of_plane(v, seen, &p)) || (wrong = misfit_of_kernel(t, w, soft, &k)) ||
+        (wrong = misfit_of_limits(ends, "f", p.channels)))
         return refused(&b, wrong);
+    p.limits = ends->buf;
     if (k.channels != p.channels)
         return refused(&b, "kernel and picture do not have the same channels");
     if (poses_reaches_farther(&k))
@@ -106,24 +108,27 @@ static const char *misfit_of_picture(const Py_buffer *v, Picture *p)
 static PyObject *exact(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"picture", "kernel", "weights", "smoothing", "visible", "poses", "centre", "metric", "full", "scores", "variant",
-                            NULL};
-    PyObject *picture, *kernel, *weights, *smoothing, *visible, *poses, *scores;
+    static char *names[] = {"picture", "limits", "kernel", "weights", "smoothing", "visible", "poses", "centre", "metric", "full", "scores",
+                            "variant", NULL};
+    PyObject *picture, *limits, *kernel, *weights, *smoothing, *visible, *poses, *scores;
     Exact e = {0};
     Buffers b = {0};
     const char *metric, *name, *wrong;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOO(dd)sdOs", names, &picture, &kernel, &weights, &smoothing, &visible, &poses,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOOOO(dd)sdOs", names, &picture, &limits, &kernel, &weights, &smoothing, &visible, &poses,
                                      &e.centre_y, &e.centre_x, &metric, &e.full, &scores, &name) ||
         !(variant = wanted(name)))
         return NULL;
-    Py_buffer *p = take(&b, picture, 0), *k = NULL, *w = NULL, *soft = NULL, *seen = NULL, *at = NULL, *s = NULL;
-    if (!p || !(k = take(&b, kernel, 0)) || (weights != Py_None && !(w = take(&b, weights, 0))) ||
+    Py_buffer *p = take(&b, picture, 0), *ends = NULL, *k = NULL, *w = NULL, *soft = NULL, *seen = NULL, *at = NULL, *s = NULL;
+    if (!p || !(ends = take(&b, limits, 0)) || !(k = take(&b, kernel, 0)) || (weights != Py_None && !(w = take(&b, weights, 0))) ||
         (smoothing != Py_None && !(soft = take(&b, smoothing, 0))) ||
         (visible != Py_None && !(seen = take(&b, visible, 0))) || !(at = take(&b, poses, 0)) || !(s = take(&b, scores, 1)))
         return refused(&b, NULL);
     if ((wrong = misfit_of_picture(p, &e.picture)) || (wrong = misfit_of_picture(k, &e.kernel)))
         return refused(&b, wrong);
+    if ((wrong = misfit_of_limits(ends, "d", e.picture.channels)))
+        return refused(&b, wrong);
+    e.limits = ends->buf;
     if (e.picture.type != e.kernel.type || e.picture.channels != e.kernel.channels)
         return refused(&b, "kernel and picture do not have the same type and channels");
     if (w) {

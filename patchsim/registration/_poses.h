@@ -43,6 +43,7 @@ typedef enum { ZNCC, NCC, SSD, SAD } Metric;
 typedef struct {
     const void *values;     /* uint8 or float [channels], each of `plane`: pixel (0, 0) */
     const uint8_t *visible; /* pixel (0, 0), or NULL */
+    const float *limits;    /* [channels][least, most]: of what is sampled by the cubic */
     int is_bytes;
     ptrdiff_t channels, height, width, pitch, plane;
 } Plane;
@@ -99,6 +100,7 @@ typedef struct {
     ptrdiff_t shades, n;
     const double *poses; /* [n][x, y of the centre; cosine, sine of the angle times the scale] */
     double centre_y, centre_x; /* in the kernel */
+    const double *limits; /* [channels][least, most]: of what is sampled */
     Metric metric;
     double full;
     double *scores; /* [n] */

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MOST_BUFFERS 7
+#define MOST_BUFFERS 8
 #define MOST_PIXELS 0x7fffffff /* of a plane: places are counted in 32 bits */
 
 typedef struct {
@@ -83,6 +83,14 @@ static inline const char *misfit_of_plane(const Py_buffer *v, const Py_buffer *s
             return "the visibility is not uint8 of the planes' size";
         p->visible = (const uint8_t *)seen->buf + first;
     }
+    return NULL;
+}
+
+/* The least and the largest value of each channel, of a type of this format. */
+static inline const char *misfit_of_limits(const Py_buffer *limits, const char *format, ptrdiff_t channels)
+{
+    if (limits->ndim != 2 || !has_format(limits, format) || limits->shape[0] != channels || limits->shape[1] != 2)
+        return "the limits are not those of the channels, [channels, 2]";
     return NULL;
 }
 

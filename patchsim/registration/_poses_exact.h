@@ -42,8 +42,9 @@ static INLINE void VARIANT(weights_of)(double t, double w[4][PART], int i)
     w[3][i] = (t - 1) * t * t / 2;
 }
 
-static INLINE void VARIANT(sample_inside)(const uint8_t *pixels, ptrdiff_t line, VARIANT(Part) *p, int n)
+static INLINE void VARIANT(sample_inside)(const uint8_t *pixels, ptrdiff_t line, const double limits[2], VARIANT(Part) *p, int n)
 {
+    const VARIANT(Doubles) least = limits[0] - (VARIANT(Doubles)){0}, most = limits[1] - (VARIANT(Doubles)){0};
     for (int i = 0; i < n; i += TOGETHER) {
         VARIANT(Doubles) sum = {0};
         UNROLL
@@ -61,10 +62,9 @@ static INLINE void VARIANT(sample_inside)(const uint8_t *pixels, ptrdiff_t line,
                        *(const VARIANT(LooseDoubles) *)(p->across[t] + i);
             sum += row * *(const VARIANT(LooseDoubles) *)(p->down[j] + i);
         }
-        /* Limited to 0 to 255, in which comparisons are all bits or none. */
-        const VARIANT(Longs) above = (VARIANT(Longs))(sum > 255.0);
-        const VARIANT(Doubles) most = 255.0 - (VARIANT(Doubles)){0};
-        sum = (VARIANT(Doubles))(((VARIANT(Longs))sum & ~above & (VARIANT(Longs))(sum > 0.0)) | ((VARIANT(Longs))most & above));
+        /* Comparisons are all bits or none. */
+        const VARIANT(Longs) above = (VARIANT(Longs))(sum > most), below = (VARIANT(Longs))(sum < least);
+        sum = (VARIANT(Doubles))(((VARIANT(Longs))sum & ~above & ~below) | ((VARIANT(Longs))most & above) | ((VARIANT(Longs))least & below));
         memcpy(p->values + i, &sum, sizeof sum);
     }
 }
@@ -94,7 +94,7 @@ static void VARIANT(fill_part)(const Exact *e, const double *pose, ptrdiff_t row
             VARIANT(weights_of)(0, p->down, i);
             p->first[i] = p->first[0];
         }
-        VARIANT(sample_inside)(in->pixels, line, p, n);
+        VARIANT(sample_inside)(in->pixels, line, e->limits, p, n);
         return;
     }
     for (int i = 0; i < n; i++) {
@@ -117,8 +117,10 @@ static void VARIANT(fill_part)(const Exact *e, const double *pose, ptrdiff_t row
     }
 }
 
-static INLINE double VARIANT(sampled)(const void *pixels, const Type type, const VARIANT(Part) *p, int i, ptrdiff_t channel)
+static INLINE double VARIANT(sampled)(const void *pixels, const Type type, const double *limits, const VARIANT(Part) *p, int i,
+                                      ptrdiff_t channel)
 {
+    const double least = limits[2 * channel], most = limits[2 * channel + 1];
     double value = 0;
     UNROLL
     for (int j = 0; j < 4; j++) {
@@ -128,11 +130,7 @@ static INLINE double VARIANT(sampled)(const void *pixels, const Type type, const
                                   p->across[2][i] * VARIANT(pixel)(pixels, type, row + p->columns[2][i]) +
                                   p->across[3][i] * VARIANT(pixel)(pixels, type, row + p->columns[3][i]));
     }
-    if (type == U8 || type == U16) {
-        const double largest = type == U8 ? 255 : 65535;
-        value = value < 0 ? 0 : value > largest ? largest : value;
-    }
-    return value;
+    return value < least ? least : value > most ? most : value;
 }
 
 static INLINE void VARIANT(add_part)(const Exact *e, const VARIANT(Part) *p, ptrdiff_t row, ptrdiff_t first, int n,
@@ -146,7 +144,7 @@ static INLINE void VARIANT(add_part)(const Exact *e, const VARIANT(Part) *p, ptr
             if (softness > 0)
                 tap += softness * e->smoothing[(at + i) * channels + c];
             const double value = type == U8 && p->is_inside ? p->values[i]
-                                                            : VARIANT(sampled)(e->picture.pixels, type, p, i, c);
+                                                            : VARIANT(sampled)(e->picture.pixels, type, e->limits, p, i, c);
             const double weight = e->weights ? e->weights[(at + i) * e->shades + (e->shades > 1 ? c : 0)] : 1;
             const double w = weight * p->seen[i], difference = tap - value;
             if (row == 0 && first + i == 0) /* near the values, so that sums of squares keep their digits */

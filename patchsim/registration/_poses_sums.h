@@ -142,6 +142,7 @@ static INLINE void VARIANT(channel)(const Plane *p, const Counted *k, ptrdiff_t 
 {
     const VARIANT(Place) o = VARIANT(place)(p, k, c, at, is_bytes);
     const F own = SPLAT(shift[0]), theirs = SPLAT(shift[1]), softest = SPLAT(soft), zero = SPLAT(0.f);
+    const F least = SPLAT(p->limits[2 * c]), most = SPLAT(p->limits[2 * c + 1]);
     const int n = 3 + dof;
     F a[COLUMNS][COLUMNS], apart = zero;
     ptrdiff_t held = 0;
@@ -159,8 +160,8 @@ static INLINE void VARIANT(channel)(const Plane *p, const Counted *k, ptrdiff_t 
         }
         f[1] = VARIANT(tap)(&o, pixel) - own;
         f[2] = VARIANT(sample)(o.base, p->pitch, &spot, &gx, &gy, is_bytes, is_cubic, dof > 0);
-        if (is_bytes && is_cubic)
-            f[2] = LEAST(LARGEST(f[2], zero), SPLAT(255.f));
+        if (is_cubic)
+            f[2] = LEAST(LARGEST(f[2], least), most);
         f[2] -= theirs;
         if (dof)
             f[3] = gx, f[4] = gy, f[5] = gx * Y - gy * X;

@@ -147,6 +147,13 @@ def flipped(kernel: Kernel, flip: str) -> Kernel:
     return Kernel(np.flip(kernel.pixels, axis), weights)
 
 
+def limits_for(limits: NDArray[np.float64] | None, channels: int) -> NDArray[np.float64]:
+    """Return limits [C, 2] of values, infinite where none are given."""
+    if limits is None:
+        limits = np.array([[-np.inf, np.inf]] * channels)
+    return np.ascontiguousarray(limits, np.float64)
+
+
 def filled(pixels: Pixels, visible: Visibility | None) -> Pixels:
     """Return pixels with the invisible ones replaced by the nearest visible ones."""
     if visible is None or visible.levels.all() or not visible.levels.any():

@@ -95,8 +95,8 @@ def refine(plane: Plane, kernel: KernelPlane, poses: Floats, aim: Aim) -> tuple[
     better = np.array(poses, np.float64, order="C")
     values = np.empty(len(better))
     extension.refine(
-        values=plane.values, visible=plane.visible, height=plane.height, width=plane.width,
-        taps=kernel.taps, weights=kernel.weights,
+        values=plane.values, limits=plane.limits, visible=plane.visible, height=plane.height,
+        width=plane.width, taps=kernel.taps, weights=kernel.weights,
         smoothing=kernel.smoothing if aim.low[1] < 0 else None, centre=kernel.centre,
         reach=kernel.reach,
         poses=better, scores=values, metric=aim.metric, full=aim.full, steps=aim.steps,

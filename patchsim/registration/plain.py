@@ -143,8 +143,8 @@ def sums(
             plane.values[channel], plane.height, plane.width, dx + x, dy + y,
             is_cubic=aim.is_cubic,
         )  # fmt: skip
-        if plane.values.dtype == np.uint8:
-            value = np.clip(value, 0, 255)
+        if aim.is_cubic:
+            value = np.clip(value, *plane.limits[channel])
         columns = np.stack([taps, value, gx, gy, gx * dy - gy * dx, gx * dx + gy * dy])
         weight += float(weights.sum())
         if aim.metric == "sad":

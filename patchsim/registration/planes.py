@@ -18,6 +18,7 @@ from patchsim.registration.levels import (
     Levels,
     filled,
     halved,
+    limits_for,
     neighbours_mean,
     softness,
 )
@@ -61,12 +62,15 @@ class Plane:
     visible : uint8 array [H + 2 PAD, pitch], optional
         From 0 to 255.
     height, width : int
+    limits : float32 array [C, 2]
+        The ends of the data range in each channel; infinite where there is none.
     """
 
     values: NDArray[Any]
     visible: NDArray[np.uint8] | None
     height: int
     width: int
+    limits: NDArray[np.float32]
 
 
 def _padded(planes: NDArray[Any]) -> NDArray[Any]:
@@ -93,9 +97,19 @@ def _repeat_border(out: NDArray[Any], height: int, width: int) -> None:
 
 
 class Planes:
-    """The levels of a picture; each is made when it is first asked for."""
+    """The levels of a picture; each is made when it is first asked for.
 
-    def __init__(self, picture: Pixels, visible: Visibility | None) -> None:
+    Parameters
+    ----------
+    picture : array [H, W, C]
+    visible : Visibility, optional
+    limits : float64 array [C, 2], optional
+        The ends of the data range in each channel.
+    """
+
+    def __init__(
+        self, picture: Pixels, visible: Visibility | None, limits: NDArray[np.float64] | None = None
+    ) -> None:
         picture = filled(picture, visible)
         self.unit = Unit.of(picture)
         values = picture if picture.dtype == np.uint8 else self.unit.apply(picture)
@@ -105,7 +119,9 @@ class Planes:
             seen = _padded(np.rint(levels).astype(np.uint8)[None])
         height, width, _ = picture.shape
         first = _padded(values.transpose(2, 0, 1))
-        full_size = Plane(first, None if seen is None else seen[0], height, width)
+        with np.errstate(over="ignore"):  # of a range that is far wider than the values
+            ends = self.unit.apply(limits_for(limits, picture.shape[2]))
+        full_size = Plane(first, None if seen is None else seen[0], height, width, ends)
         self._levels = Levels(full_size, _halved)
 
     def __getitem__(self, level: int) -> Plane:
@@ -121,7 +137,7 @@ def _halved(plane: Plane) -> Plane:
         for a in (plane.values, seen)
     )
     assert values is not None
-    return Plane(values, None if visible is None else visible[0], height, width)
+    return Plane(values, None if visible is None else visible[0], height, width, plane.limits)
 
 
 def _halved_planes(planes: NDArray[Any], height: int, width: int) -> NDArray[Any]:

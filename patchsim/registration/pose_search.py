@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim.machine.threads import in_order
 from patchsim.metrics import Kernel, Visibility
@@ -58,6 +59,8 @@ class PoseSearch:
         The data range R.
     visible : Visibility, optional
         The visibility [H, W] of the picture.
+    limits : float64 array [C, 2], optional
+        The ends of the data range in each channel.
     least_seen : float
         The least visible share of a pose that is wanted; those with clearly less are not followed.
     bounds : (top, left, bottom, right), optional
@@ -77,6 +80,7 @@ class PoseSearch:
         data_range: float,
         *,
         visible: Visibility | None = None,
+        limits: NDArray[np.float64] | None = None,
         least_seen: float = 0.0,
         bounds: tuple[float, float, float, float] | None = None,
         threads: int = 1,
@@ -84,12 +88,12 @@ class PoseSearch:
         prepared: KernelPlanes | None = None,
     ) -> None:
         self._metric = metric
-        self._scoring = Scoring(picture, metric, data_range, visible)
+        self._scoring = Scoring(picture, metric, data_range, visible, limits)
         self._least_seen = least_seen
         self._bounds = bounds or (0.0, 0.0, float(picture.shape[0]), float(picture.shape[1]))
         self._threads = threads
         self._band_bytes, self._prepared = band_bytes, prepared
-        self._planes = Planes(picture, visible)
+        self._planes = Planes(picture, visible, limits)
         self._full = data_range * self._planes.unit.gain
 
     def find(

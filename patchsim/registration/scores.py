@@ -8,14 +8,14 @@ picture sampled where the pose puts them. Pixel (row i, column j) of a kernel of
 where F mirrors, R turns counter-clockwise as displayed, and y points down. The picture is sampled
 by Catmull-Rom's cubic (R. Keys, "Cubic convolution interpolation for digital image processing",
 1981, a = -1/2), which at a pixel's centre is the pixel; outside it has the values of its border.
-Sampled integers are limited to the range of their type. At scales above 2^0.5 the picture is halved
-(`levels.halved`), below 2^-0.5 the kernel (`levels.halved_kernel`), until a pixel of the kernel is
-2^-0.5 to 2^0.5 of the picture's. Where it is only a share s of one, the picture shows means over
-1/s pixels of the kernel, and the kernel is smoothed: its pixels p become p + 2 (1 - s) (m - p),
-where m is the mean of a pixel and its neighbours (`levels.neighbours_mean`). Scores then neither
-jump where halving begins nor grow with the detail that a kernel loses. Invisible pixels get the
-colour of the nearest visible one, and the weights are multiplied by the visibility, interpolated
-linearly.
+What is sampled is limited to the data range, in which all pixels lie. At scales above 2^0.5 the
+picture is halved (`levels.halved`), below 2^-0.5 the kernel (`levels.halved_kernel`), until a pixel
+of the kernel is 2^-0.5 to 2^0.5 of the picture's. Where it is only a share s of one, the picture
+shows means over 1/s pixels of the kernel, and the kernel is smoothed: its pixels p become p + 2 (1
+- s) (m - p), where m is the mean of a pixel and its neighbours (`levels.neighbours_mean`). Scores
+then neither jump where halving begins nor grow with the detail that a kernel loses. Invisible
+pixels get the colour of the nearest visible one, and the weights are multiplied by the visibility,
+interpolated linearly.
 
 At scale 1, quarter turns and whole pixels this is the score of a window, `metrics.exact`.
 """
@@ -27,14 +27,12 @@ from numpy.typing import NDArray
 
 from patchsim.metrics import (
     FLAT,
-    INTEGER_RANGE,
     Kernel,
     Visibility,
     correlation,
     exact,
     formula_of,
     similarity,
-    type_name,
 )
 from patchsim.poses.pose import Pose, direction
 from patchsim.registration.levels import (
@@ -59,6 +57,7 @@ def score(
     metric: str,
     data_range: float,
     visible: Visibility | None = None,
+    limits: Floats | None = None,
 ) -> float:
     """Return the score of a kernel in a pose.
 
@@ -76,6 +75,8 @@ def score(
         The data range R.
     visible : Visibility, optional
         The visibility [H, W] of the picture.
+    limits : float64 array [C, 2], optional
+        The ends of the data range in each channel.
 
     Returns
     -------
@@ -85,12 +86,18 @@ def score(
     window = whole_window(picture.shape[:2], kernel.pixels.shape[:2], x, y, pose)
     if window is not None:
         return window_score(picture, kernel, window, pose, metric, data_range, visible)
-    values, taps, weights = compared(picture, kernel, x, y, pose, visible)
+    values, taps, weights = compared(picture, kernel, x, y, pose, visible, limits)
     return formula_score(values, taps, weights, metric, data_range)
 
 
 def compared(
-    picture: Pixels, kernel: Kernel, x: float, y: float, pose: Pose, visible: Visibility | None
+    picture: Pixels,
+    kernel: Kernel,
+    x: float,
+    y: float,
+    pose: Pose,
+    visible: Visibility | None,
+    limits: Floats | None,
 ) -> tuple[Floats, Floats, Floats]:
     """Return what the score of a pose compares; the parameters are those of `score`.
 
@@ -108,6 +115,8 @@ def compared(
     pixels, seen = pyramid.pixels(level), pyramid.visible(level)
     small = levels[k]
     values = sampled(pixels, xs, ys)
+    if limits is not None:
+        values = np.clip(values, *limits.T)
     if small.weights is None:
         weights = np.ones((*values.shape[:2], 1))
     else:
@@ -180,8 +189,7 @@ def sampled(pixels: Pixels, xs: Floats, ys: Floats) -> Floats:
         for j, by_column in enumerate(across):
             columns = np.clip(left + (j - 1), 0, width - 1).astype(np.intp)
             values += (by_row * by_column)[..., None] * pixels[rows, columns]
-    largest = INTEGER_RANGE.get(type_name(pixels.dtype))
-    return values if largest is None else np.clip(values, 0, largest)
+    return values
 
 
 def cubic(t: Floats) -> tuple[Floats, ...]:

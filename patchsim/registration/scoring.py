@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.pose import Pose, direction
 from patchsim.registration import native, scores
-from patchsim.registration.levels import KernelLevels, Pyramid, neighbours_mean, octave, softness
+from patchsim.registration.levels import (
+    KernelLevels,
+    Pyramid,
+    limits_for,
+    neighbours_mean,
+    octave,
+    softness,
+)
 from patchsim.types import Pixels
 
 Floats = NDArray[np.float64]
@@ -24,15 +31,22 @@ class Scoring:
     data_range : float
         The data range R.
     visible : Visibility, optional
+    limits : float64 array [C, 2], optional
+        The ends of the data range in each channel.
     """
 
     def __init__(
-        self, picture: Pixels, metric: str, data_range: float, visible: Visibility | None
+        self,
+        picture: Pixels,
+        metric: str,
+        data_range: float,
+        visible: Visibility | None,
+        limits: Floats | None = None,
     ) -> None:
         self._picture = picture
         self._metric = metric
         self._range = data_range
-        self._visible = visible
+        self._visible, self._limits = visible, limits_for(limits, picture.shape[2])
         self._pyramid = Pyramid(picture, visible)
 
     def scores(self, levels: KernelLevels, halvings: int, poses: Floats) -> Floats:
@@ -62,7 +76,7 @@ class Scoring:
         if len(poses) and softness(float(poses[:, 3].min()) / 2.0**halvings):
             smoothing = neighbours_mean(small) - small.pixels
         extension.exact(
-            picture=np.ascontiguousarray(self._pyramid.pixels(level)),
+            picture=np.ascontiguousarray(self._pyramid.pixels(level)), limits=self._limits,
             kernel=np.ascontiguousarray(small.pixels),
             weights=None if small.weights is None else np.ascontiguousarray(small.weights),
             smoothing=smoothing, visible=self._pyramid.visible(level), poses=places,
@@ -74,7 +88,7 @@ class Scoring:
     def _plain(self, levels: KernelLevels, x: float, y: float, angle: float, scale: float) -> float:
         return scores.score(
             self._picture, levels[0], x, y, Pose(scale, angle), self._metric, self._range,
-            self._visible,
+            self._visible, limits=self._limits,
         )  # fmt: skip
 
     def score(self, kernel: Kernel, levels: KernelLevels, x: float, y: float, pose: Pose) -> float:

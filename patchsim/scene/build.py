@@ -44,8 +44,11 @@ class Scene(NamedTuple):
     zero : array [C]
         The value that 0 has become in each channel. An offset may have been subtracted from it, as
         from the image and the kernels.
-    low, span : float
-        The lower end of the data range, and its width R.
+    limits : float64 array [C, 2]
+        The ends of the data range in each channel. An offset may have been subtracted, as from
+        `zero`.
+    span : float
+        The width R of the data range.
     drawn : (pixels, R, low)
         The whole image as an overlay shows it, its data range and the lowest value of that.
     visible : Visibility, optional
@@ -69,7 +72,7 @@ class Scene(NamedTuple):
     flat_kernels: list[bool]
     area: Area
     zero: NDArray[Any]
-    low: float
+    limits: NDArray[np.float64]
     span: float
     drawn: tuple[Pixels, float, float]
     visible: Visibility | None
@@ -180,7 +183,7 @@ class Scene(NamedTuple):
             flat_kernels=compared.are_flat,
             area=area,
             zero=zero,
-            low=conversion.low,
+            limits=conversion.limits(pixels.shape[2], offset),
             span=conversion.span,
             drawn=drawn,
             visible=visible,
@@ -208,9 +211,7 @@ class Scene(NamedTuple):
         faults: dict[int, InputError] = {}
         for number, (kernel, name) in enumerate(zip(self.kernels, self.names[1:], strict=True)):
             try:
-                invert = partial(
-                    inversion.inverted, kernel, self.low, self.span, options.metric, name
-                )
+                invert = partial(inversion.inverted, kernel, self.limits, options.metric, name)
                 made[number] = self.inverses.get(kernel, invert)
             except InputError as error:
                 faults[number] = error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.errors import InputError, printable
@@ -65,6 +66,11 @@ class Conversion:
     def has_left_out(self) -> bool:
         """Whether some channels do not count."""
         return self._shares is not None and not all(self._shares)
+
+    def limits(self, channels: int, offset: Pixels | None) -> NDArray[np.float64]:
+        """Return the ends of the data range less an offset, in each of so many channels, [C, 2]."""
+        limits = np.tile((self.low, self.low + self.span), (channels, 1))
+        return limits if offset is None else limits - offset[:, None]
 
     def zero(self, channels: int) -> Pixels:
         """Return what a picture of so many channels has where its values are 0, [C]."""

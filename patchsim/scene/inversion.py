@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.errors import InputError, printable, titled
@@ -63,15 +64,15 @@ class Inverses:
         return (kept or self._kept.setdefault(id(kernel), (kernel, make())))[1]
 
 
-def inverted(kernel: Kernel, low: float, span: float, metric: str, name: str) -> Kernel:
+def inverted(kernel: Kernel, limits: NDArray[np.float64], metric: str, name: str) -> Kernel:
     """Return a kernel in the other polarity, with the same weights.
 
     Parameters
     ----------
     kernel : Kernel
         As it is compared.
-    low, span : float
-        The lower end of the data range, and its width.
+    limits : float64 array [C, 2]
+        The ends of the data range in each channel.
     metric : str
     name : str
         The kernel's name in messages.
@@ -81,13 +82,13 @@ def inverted(kernel: Kernel, low: float, span: float, metric: str, name: str) ->
     InputError
         If its type does not hold the inverted values, or the metric cannot score them.
     """
-    pixels, total = kernel.pixels, 2 * low + span
+    pixels, total = kernel.pixels, limits.sum(1)
     if pixels.dtype.kind == "f":
         subtracts = metrics.formula_of(metric).subtracts_means
-        opposite = -pixels if subtracts else pixels.dtype.type(total) - pixels
+        opposite = -pixels if subtracts else total.astype(pixels.dtype) - pixels
     else:
         # Rounded once, if the ends of the range are no integers.
-        exact = round(total) - pixels.astype(np.int64)
+        exact = np.rint(total).astype(np.int64) - pixels.astype(np.int64)
         most = np.iinfo(pixels.dtype).max
         if exact.min() < 0 or exact.max() > most:
             raise InputError(

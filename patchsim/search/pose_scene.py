@@ -121,6 +121,7 @@ class PoseScene:
                 options.metric,
                 scene.span,
                 visible=padded.visible,
+                limits=scene.limits,
                 least_seen=options.min_visible,
                 threads=options.threads,
                 band_bytes=looks.band_bytes,
@@ -201,6 +202,7 @@ class PoseScene:
             fitted.y,
             fitted.pose,
             self._padded.visible,
+            self._scene.limits,
         )
         return criteria.measured(*pixels, self._options, self._scene.span)
 
@@ -217,7 +219,10 @@ class PoseScene:
             pose = Pose(1.0, pose.angle, pose.flip)
         metric, span = self._options.metric, self._scene.span
         pixels, visible = self._padded.pixels, self._padded.visible
-        value = score(pixels, self.kernel, across, down, pose, metric, span, visible)
+        limits = self._scene.limits
+        value = score(
+            pixels, self.kernel, across, down, pose, metric, span, visible=visible, limits=limits
+        )
         return Fitted(across, down, pose, value, self.size)
 
     def _off_centre(self, pose: Pose) -> tuple[float, float]:

@@ -74,7 +74,9 @@ class Case:
         self.visible = None
         if not sees_all:
             self.visible = Visibility(rng.integers(0, 5, (47, 61), dtype=np.uint8), 4)
-        self.planes = planes.Planes(self.image, self.visible)
+        # Ends that the picture exceeds, so that it shows whether what is sampled is limited.
+        self.limits = np.quantile(self.image, (0.02, 0.98), axis=(0, 1)).T.copy()
+        self.planes = planes.Planes(self.image, self.visible, self.limits)
         self.levels = levels.KernelLevels(self.kernel)
         self.kernels = planes.KernelPlanes(self.levels, self.planes.unit)
         self.full = 255.0 if dtype == "uint8" else 200.0
@@ -304,7 +306,7 @@ def test_thinned_poses(rng):
 @thinned(channels=[1, 3], metric=METRICS, dtype=DTYPES, masked=MASKS, sees_all=[True, False])
 def test_exact_scores(rng, metric, dtype, masked, sees_all, channels):
     case = Case(rng, dtype, masked, sees_all=sees_all, channels=channels)
-    scorer = scoring.Scoring(case.image, metric, case.full, case.visible)
+    scorer = scoring.Scoring(case.image, metric, case.full, case.visible, case.limits)
     for pose, place in (
         (Pose(1.05, 12.0), (28.3, 19.4)),
         (Pose(0.4, -77.0), (30.0, 20.0)),
@@ -313,7 +315,7 @@ def test_exact_scores(rng, metric, dtype, masked, sees_all, channels):
     ):
         found = scorer.score(case.kernel, case.levels, *place, pose)
         wanted = scores.score(
-            case.image, case.kernel, *place, pose, metric, case.full, case.visible
+            case.image, case.kernel, *place, pose, metric, case.full, case.visible, case.limits
         )
         assert found == pytest.approx(wanted, abs=1e-11)
 
@@ -339,7 +341,8 @@ def refine_arguments(variant):
     plane = np.zeros((2, 30, 64), np.uint8)
     taps = np.zeros((2, 5, 16), np.float32)
     return {
-        "values": plane, "visible": None, "height": 14, "width": 20, "taps": taps,
+        "values": plane, "limits": np.zeros((2, 2), np.float32), "visible": None,
+        "height": 14, "width": 20, "taps": taps,
         "weights": taps[:1], "smoothing": taps.copy(), "centre": (2.0, 3.0), "reach": 4.0,
         "poses": np.zeros((3, 4)), "scores": np.zeros(3), "metric": "zncc", "full": 255.0,
         "steps": 2, "enough": 0.1, "least": 0.5,
@@ -360,7 +363,8 @@ def look_arguments(variant):
 
 def exact_arguments(variant):
     return {
-        "picture": np.zeros((14, 20, 2), np.uint16), "kernel": np.zeros((5, 6, 2), np.uint16),
+        "picture": np.zeros((14, 20, 2), np.uint16), "limits": np.zeros((2, 2)),
+        "kernel": np.zeros((5, 6, 2), np.uint16),
         "weights": None, "smoothing": np.zeros((5, 6, 2)), "visible": None,
         "poses": np.ones((3, 4)), "centre": (2.0, 2.5),
         "metric": "zncc", "full": 255.0, "scores": np.zeros(3), "variant": variant,

@@ -11,7 +11,7 @@ from scipy import ndimage
 from patchsim import metrics
 from patchsim.metrics import Kernel, Visibility
 from patchsim.poses.pose import Pose
-from patchsim.registration import levels, score, scores
+from patchsim.registration import levels, score, scores, scoring
 
 METRICS = ("sad", "ssd", "ncc", "zncc")
 DTYPES = ("uint8", "uint16", "float32", "float64")
@@ -90,6 +90,25 @@ def test_catmull_rom_reproduces_quadratics(rng):
     xs, ys = rng.uniform(2, 17, (2, 50))
     want = 0.3 * xs * xs - 0.2 * xs * ys + 0.1 * ys * ys + xs
     assert scores.sampled(image, xs, ys)[:, 0] == pytest.approx(want, abs=1e-10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ends", [(0, 1), (0.25, 0.75)])
+def test_what_is_sampled_beside_an_edge_stays_in_the_data_range(dtype, ends):
+    """Half a pixel off, the cubic gives 1/16 of the edge too little before it, too much behind."""
+    low, high = np.array(ends).astype(dtype).tolist()
+    if dtype.startswith("uint"):
+        low, high = (round(end * span(dtype)) for end in ends)
+    image = np.full((12, 14, 1), low, dtype)
+    image[:, 6:] = high
+    kernel = Kernel(image[4:8, 4:8].copy())
+    ask = image, kernel, 6.5, 6.0, Pose(1.0), "sad", high - low
+    assert score(*ask) == pytest.approx(1 - (1 / 16 + 1 / 2 + 1 / 16) / 4, abs=1e-6)
+    limits = np.array([[low, high]])
+    assert score(*ask, limits=limits) == pytest.approx(1 - (1 / 2) / 4, abs=1e-6)
+    scorer = scoring.Scoring(image, "sad", high - low, None, limits)
+    found = scorer.score(kernel, levels.KernelLevels(kernel), *ask[2:5])
+    assert found == pytest.approx(1 - (1 / 2) / 4, abs=1e-6)
 
 
 def test_a_turned_wave_is_told_by_its_angle():

@@ -245,7 +245,9 @@ def test_a_wrong_digit_is_no_match_at_another_scale(metric, exhaustive, screen):
     # What a pose compares is the kernel with the picture between its pixels.
     (only,) = match(large, kernel, worst=least, pixel_tolerance=30, **asked)
     x, y = np.mean(only.corners, axis=0)
-    compared = registration.compared(large, Kernel(kernel), x, y, Pose(1.5), None)
+    compared = registration.compared(
+        large, Kernel(kernel), x, y, Pose(1.5), None, np.array([[0.0, 255.0]] * 3)
+    )
     worst = local_differences.worst_block(*compared, 255, formula_of(metric))
     assert only.worst == pytest.approx(worst, abs=1e-3)
     pixels, taps, _ = compared
