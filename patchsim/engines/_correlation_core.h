@@ -551,7 +551,7 @@ static INLINE int VARIANT(octave)(double value)
 /* Counts the spreads, about, of the windows of some rows of a tile, by 16 of their lines. The memory is
  * that of the sums, which hold nothing until a band is scored. Windows count as flat where their spread
  * may be what rounding left of those before them in the row. */
-#define SAMPLE(NAME, PIXEL)                                                                    \
+#define SAMPLE(NAME, PIXEL, SUM, RUN)                                                          \
     static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r)                      \
     {                                                                                          \
         const Task *t = b->task;                                                               \
@@ -561,7 +561,8 @@ static INLINE int VARIANT(octave)(double value)
         const ptrdiff_t columns = (r->cols - 1) * step + t->width;                             \
         const double count = (double)(lines * t->width);                                       \
         const double scale = b->unit * b->unit * n * (t->metric == ZNCC ? n : 1) / count;      \
-        double *sums = b->sums, *squares = b->squares, *energy = b->s, *spread = b->e;         \
+        SUM *sums = b->sums, *squares = b->squares;                                            \
+        double *energy = b->s, *spread = b->e;                                                 \
         memset(r->octaves, 0, sizeof r->octaves);                                              \
         for (ptrdiff_t i = 0; i < SAMPLED_ROWS; i++) {                                         \
             const ptrdiff_t row = r->top + r->rows * (2 * i + 1) / (2 * SAMPLED_ROWS);         \
@@ -575,9 +576,9 @@ static INLINE int VARIANT(octave)(double value)
                     const PIXEL *p = (const PIXEL *)(const void *)b->planes +                  \
                                      (c * l->lines + y) * l->pitch + r->left * step;           \
                     for (ptrdiff_t x = 0; x < columns; x++)                                    \
-                        sums[x] += p[x], squares[x] += (double)p[x] * p[x];                    \
+                        sums[x] += p[x], squares[x] += (SUM)p[x] * p[x];                       \
                 }                                                                              \
-                double sum = 0, square = 0;                                                    \
+                RUN sum = 0, square = 0;                                                       \
                 for (ptrdiff_t x = 0; x < t->width; x++)                                       \
                     sum += sums[x], square += squares[x];                                      \
                 for (ptrdiff_t col = 0, x = 0; col < r->cols; col++) {                         \
@@ -585,8 +586,9 @@ static INLINE int VARIANT(octave)(double value)
                         sum += sums[x + t->width] - sums[x];                                   \
                         square += squares[x + t->width] - squares[x];                          \
                     }                                                                          \
-                    energy[col] += square;                                                     \
-                    spread[col] += square - (t->metric == ZNCC ? sum * sum / count : 0);       \
+                    const double all = (double)sum, own = (double)square;                      \
+                    energy[col] += own;                                                        \
+                    spread[col] += own - (t->metric == ZNCC ? all * all / count : 0);          \
                 }                                                                              \
             }                                                                                  \
             double most = 0;                                                                   \
@@ -598,10 +600,10 @@ static INLINE int VARIANT(octave)(double value)
         }                                                                                      \
         r->is_sampled = 1;                                                                     \
     }
-SAMPLE(sample_bytes, uint8_t)
-SAMPLE(sample_words, uint16_t)
-SAMPLE(sample_floats, float)
-SAMPLE(sample_doubles, double)
+SAMPLE(sample_bytes, uint8_t, int32_t, int64_t)
+SAMPLE(sample_words, uint16_t, double, double)
+SAMPLE(sample_floats, float, double, double)
+SAMPLE(sample_doubles, double, double, double)
 #undef SAMPLE
 #undef TO_INTEGER
 #undef TO_SINGLE
