@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.metrics.written import told
+
 # The probability of finding a gap among unrelated places.
 LEVEL = 0.01
 # Smaller differences count as identical; otherwise one pixel could make the largest gap of all.
@@ -139,18 +141,18 @@ def describe(gap: Gap | None, scores: Sequence[float]) -> str:
         count = count_distinct(scores)
         if count < NEEDED:
             return too_few(f"has {count}")
-        told = f"threshold auto: no place stands out; the best scores {scores[0]:.6g}"
+        text = f"threshold auto: no place stands out; the best scores {told(scores[0])}"
         most = count - 1 - FEWEST  # as in `find_gap`
         if most >= FEWEST:
-            return told
+            return text
         return (
-            f"{told};\nof {count} places it tells at most {most} apart, because a gap is compared"
+            f"{text};\nof {count} places it tells at most {most} apart, because a gap is compared"
             f" with {FEWEST} behind it; for more give a number,"
             " like --threshold 0.9 (threshold=0.9)"
         )
     return (
-        f"threshold auto: {gap.threshold}, between match {gap.count} at {gap.above:.6g} and the"
-        f" next place at {gap.below:.6g} ({gap.times:.0f} times the usual gap)"
+        f"threshold auto: {gap.threshold}, between match {gap.count} at {told(gap.above)} and the"
+        f" next place at {told(gap.below)} ({gap.times:.0f} times the usual gap)"
     )
 
 

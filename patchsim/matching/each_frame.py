@@ -12,6 +12,7 @@ from patchsim.errors import InputError
 from patchsim.events import Observer
 from patchsim.matching.inputs import Kernels, count_streams
 from patchsim.matching.opened_image import Opened, by_windows
+from patchsim.metrics.written import told
 from patchsim.options import ALL, Options
 from patchsim.output.report import Report
 from patchsim.output.report_parts import FrameReport
@@ -151,4 +152,4 @@ def _nothing(report: Report) -> str:
     below = report.best_below
     if below is None or below.score is None:
         return text
-    return f"{text}; the best that was looked at scores {below.score:.4g} at {below.x},{below.y}"
+    return f"{text}; the best that was looked at scores {told(below.score)} at {below.x},{below.y}"

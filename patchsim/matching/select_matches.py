@@ -12,6 +12,7 @@ from patchsim import metrics
 from patchsim.errors import printable
 from patchsim.matches.selection import Selection
 from patchsim.matches.selection import select as select_windows
+from patchsim.metrics.written import told
 from patchsim.options import Options
 from patchsim.scene import advice
 from patchsim.scene.advice import Mixed
@@ -158,7 +159,7 @@ def _why_fewer(selection: PoseSelection, options: Options) -> str | None:
         return None
     text = f"{count} match{'es' * (count != 1)} of the {options.top} asked for"
     if selection.rest is not None:
-        return f"{text}: the next scores {selection.rest:.6g}, below the threshold"
+        return f"{text}: the next scores {told(selection.rest)}, below the threshold"
     if options.threshold is not None:
         return f"{text}: no other pose reaches the threshold"
     scale = " at the same scale" if options.same_scale else ""

@@ -3,7 +3,7 @@
 It may use `numerics` and what lies below. Others use the names here: `formulas` has the metrics,
 `weights` how much each pixel counts, `window_sums` the exact sums over windows, in C or by
 `plain_sums`, `moments` what correlations take of them, `window_scores` the
-scores, and `empty_area` what a window without the kernel scores.
+scores, `empty_area` what a window without the kernel scores, and `written` how a score is written.
 """
 
 from patchsim.metrics.empty_area import empty_score

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Set
 from dataclasses import asdict
-from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 from patchsim.errors import escaped
+from patchsim.metrics.written import DECIMALS, rounded_down
 from patchsim.output import columns
 from patchsim.output.contract import Table
 from patchsim.output.report import Report
@@ -19,8 +19,7 @@ DROPPED = (
     "corners", "margin", "height", "width", "flip", "max_difference", "scale_y", "scale_x",
     "differing", "worst", "y_subpixel", "x_subpixel", "inverted", "angle", "scale", "frame",
 )  # fmt: skip
-_DECIMALS = 6  # of scores, and more where scores differ by less
-_MOST_DECIMALS = 17
+_MOST_DECIMALS = 17  # where scores differ by less than the usual ones tell
 # Further digits of fitted poses differ between equal pixels; `pose_selection` ranks without them.
 _POSED_DECIMALS = 8
 # The decimals of other numbers in a table for people.
@@ -146,21 +145,16 @@ class MatchRecords(NamedTuple):
 
 def _distinguishing(scores: Set[float], most: int) -> int:
     """Return the number of decimals in which scores, rounded down, still differ, or the most."""
-    for decimals in range(_DECIMALS, most):
-        if len({_rounded_down(score, decimals) for score in scores}) == len(scores):
+    for decimals in range(DECIMALS, most):
+        if len({rounded_down(score, decimals) for score in scores}) == len(scores):
             return decimals
     return most
-
-
-def _rounded_down(value: float, decimals: int) -> Decimal:
-    """Round the number that is written for a float down, so that only what is 1 reads as 1."""
-    return Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_FLOOR)
 
 
 def _printed(value: Any, name: str, decimals: int) -> Any:
     """Return a value as it stands in a row."""
     if name == "score":
-        return float(_rounded_down(value, decimals))
+        return float(rounded_down(value, decimals))
     if name in ("margin", "worst", "max_difference") and value is not None:
         return round(value, decimals)
     if name == "inverted":
@@ -175,7 +169,7 @@ def _cell(value: Any, name: str) -> str:
     if value is None:
         return ""
     if name == "score":
-        return str(_rounded_down(value, _DECIMALS))
+        return str(rounded_down(value, DECIMALS))
     if name == "corners":
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in value)
     if name == "inverted":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from patchsim.errors import InputError, printable
 from patchsim.geometry.area import Region
+from patchsim.metrics.written import told
 from patchsim.output import columns
 from patchsim.output.report_parts import BestBelow, FrameReport, KernelReport, Match, PosesReport
 from patchsim.planning.planner import Plan
@@ -168,7 +169,7 @@ class Report:
         sought = names[0] if len(names) == 1 else f"{len(names)} kernels"
         text = f"{count} match{'es' * (count != 1)} of {sought} in {self.image}"
         if (best := self.best) is not None:
-            text += f", best score {best.score:.6g} at x {best.x}, y {best.y}"
+            text += f", best score {told(best.score)} at x {best.x}, y {best.y}"
         return printable(text)
 
     def show(self) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from patchsim import metrics
 from patchsim.errors import InputError
 from patchsim.metrics import Kernel, Visibility
+from patchsim.metrics.written import told
 from patchsim.options import AUTO, Options
 from patchsim.search.jobs import Job
 
@@ -99,7 +100,7 @@ class Criteria:
         x, y, measures = self.first_refused
         texts = []
         if measures.worst is not None:
-            texts.append(f"its worst block scores {measures.worst:.6g}")
+            texts.append(f"its worst block scores {told(measures.worst)}")
         if measures.differing is not None:
             pixels, _, largest = measures.differing
             texts.append(f"{pixels:,} of its pixels differ, by up to {largest:.4g}")

@@ -15,6 +15,7 @@ from scipy import stats
 
 from patchsim import Match, match
 from patchsim.matches import auto_threshold
+from patchsim.metrics.written import told
 from patchsim.search.exhaustive import Exhaustive
 
 # Middle of each coin of skimage.data.coins, x and y.
@@ -326,3 +327,20 @@ def test_what_is_refused(run, save, astronaut):
     code, _, err = run("match", "a.png", "k.png", "--threshold", "much")
     assert code == 2
     assert "threshold 'much' is not a number; give one from -1 to 1, or auto" in err
+
+
+def test_scores_are_told_as_they_are_printed(astronaut):
+    image = astronaut[:90, :90].copy()
+    kernel = image[30:62, 40:72].astype(np.uint16) * 257
+    kernel[3, 3, 0] ^= 8
+    report = match(image, kernel, threshold="auto")
+    assert 0.9999995 < report.best.score < 1
+    assert "at 0.999999 and the next" in report.notices[-1]
+    assert "best score 0.999999 at" in report.summary
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [(0.9499999996, "0.949999"), (1, "1"), (0.7, "0.7"), (-0.25, "-0.25")]
+)
+def test_a_score_below_a_threshold_does_not_read_like_it(score, text):
+    assert told(score) == text
