@@ -18,8 +18,8 @@ FORMATS = {"uint8": "B", "uint16": "H", "float32": "f", "float64": "d"}
 _SSD_ERROR = 1e-3
 
 # Seconds, by variant: of a transform of two tiles of a channel, there, with the product; and for
-# bytes of a product in a direct sum; of a pixel of a channel, copied and summed; of a window's score.
-# Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 64x64 to 1920x1080, kernels of 8
+# bytes of a product in a direct sum; of a pixel of a channel, copied and summed; of a window's
+# score. Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 64x64 to 1920x1080, kernels of 8
 # to 128. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on an
 # Intel Xeon: theirs is the mean of both, which is off by less than a fourth on either.
 COSTS = {
@@ -63,11 +63,12 @@ _DIRECT_SECONDS = 1e-5
 # for the best match 0.1 to 5 ms were measured, and more in larger maps. With these figures no exact
 # map was left for one that takes a tenth longer, in 336 searches of four photographs of 256x256 to
 # 1280x720 for the best match and for five. A plan that chooses these transforms counts what more
-# matches take (`Problem.open_share`), too. And of each kernel value the sines and cosines are taken,
-# for each product.
+# matches take (`Problem.open_share`), too. And of each kernel value the sines and cosines are
+# taken, for each product.
 _SETTLING_SECONDS, _BLOCK_SECONDS, _WAVE_SECONDS = 1e-4, 6e-6, 1.2e-8
-# A search by bounds, which has no map, takes less than its estimate where the kernel is in the image.
-# It is left for these transforms only if they take so much less, because the choice looks at pixels.
+# A search by bounds, which has no map, takes less than its estimate where the kernel is in the
+# image. It is left for these transforms only if they take so much less, because the choice looks at
+# pixels.
 _LEFT_SECONDS = 7e-4
 
 # The time of a product with a kernel, over that of a transform: what kernels do not share of it.
