@@ -19,9 +19,9 @@ _SSD_ERROR = 1e-3
 
 # Seconds, by variant: of a transform of two tiles of a channel, there, with the product; and for
 # bytes of a product in a direct sum; of a pixel of a channel, copied and summed; of a window's
-# score. Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 64x64 to 1920x1080, kernels of 8
-# to 128. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on an
-# Intel Xeon: theirs is the mean of both, which is off by less than a fourth on either.
+# score. Linux, one core of an AMD EPYC (Zen 4), gcc 12, photographs of 64x64 to 1920x1080, kernels
+# of 8 to 128. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on
+# an Intel Xeon: theirs is the mean of both, which is off by less than a fourth on either.
 COSTS = {
     "avx512": (1.7e-4, 4.4e-12, 6.5e-10, 9.5e-10),
     "avx2": (2.0e-4, 1.1e-11, 8.2e-10, 1.2e-9),
