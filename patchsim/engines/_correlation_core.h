@@ -507,23 +507,60 @@ typedef struct {
     double excess, excess_drift;
 } VARIANT(Band);
 
+/* The sum of a line's values, and that of their squares. */
+#define TOTALS(NAME, PIXEL, SUM)                                                               \
+    static void VARIANT(NAME##_totals)(const void *line, ptrdiff_t count, double totals[2])    \
+    {                                                                                          \
+        const PIXEL *p = line;                                                                 \
+        SUM sum = 0, square = 0;                                                               \
+        for (ptrdiff_t x = 0; x < count; x++)                                                  \
+            sum += p[x], square += (SUM)p[x] * p[x];                                           \
+        totals[0] = (double)sum, totals[1] = (double)square;                                   \
+    }
+TOTALS(bytes, uint8_t, uint32_t)
+TOTALS(words, uint16_t, uint64_t)
+#undef TOTALS
+/* Those of floats side by side, because compilers keep the order of their additions. */
+#define TOTALS(NAME, PIXEL)                                                                    \
+    static void VARIANT(NAME##_totals)(const void *line, ptrdiff_t count, double totals[2])    \
+    {                                                                                          \
+        typedef VARIANT(Doubles) V;                                                            \
+        const PIXEL *p = line;                                                                 \
+        V sums[2] = {{0}}, squares[2] = {{0}};                                                 \
+        double sum = 0, square = 0;                                                            \
+        ptrdiff_t x = 0;                                                                       \
+        for (; x + LANES <= count; x += LANES) {                                               \
+            const V one = (V)VARIANT(of_##NAME##_double)(p + x);                               \
+            const V other = (V)VARIANT(of_##NAME##_double)(p + x + LANES / 2);                 \
+            sums[0] += one, squares[0] += one * one;                                           \
+            sums[1] += other, squares[1] += other * other;                                     \
+        }                                                                                      \
+        for (; x < count; x++)                                                                 \
+            sum += p[x], square += (double)p[x] * p[x];                                        \
+        sums[0] += sums[1], squares[0] += squares[1];                                          \
+        for (int i = 0; i < LANES / 2; i++)                                                    \
+            sum += sums[0][i], square += squares[0][i];                                        \
+        totals[0] = sum, totals[1] = square;                                                   \
+    }
+TOTALS(floats, float)
+TOTALS(doubles, double)
+#undef TOTALS
+
 /* Mean and energy of a tile's pixels, from every eighth row. */
-#define SURVEY(NAME, PIXEL, SUM, ROUNDED)                                                      \
-    static void VARIANT(NAME)(const VARIANT(Band) *b, VARIANT(Region) *r, double *means)       \
+#define SURVEY(NAME, PIXEL, ROUNDED)                                                           \
+    static void VARIANT(survey_##NAME)(const VARIANT(Band) *b, VARIANT(Region) *r, double *means) \
     {                                                                                          \
         const Task *t = b->task;                                                               \
         const Layout *l = b->layout;                                                           \
         r->energy = 0;                                                                         \
         for (ptrdiff_t c = 0; c < t->channels; c++) {                                          \
-            double sum = 0, square = 0;                                                        \
-            for (ptrdiff_t y = 0; y < t->sides.y; y += 8) {                                        \
+            double sum = 0, square = 0, totals[2];                                             \
+            for (ptrdiff_t y = 0; y < t->sides.y; y += 8) {                                    \
                 const PIXEL *p = (const PIXEL *)(const void *)b->planes +                      \
                                  (c * l->lines + r->top * t->stride_y + y) * l->pitch +        \
                                  r->left * t->stride_x;                                        \
-                SUM line = 0, squares = 0;                                                     \
-                for (ptrdiff_t x = 0; x < t->sides.x; x++)                                     \
-                    line += p[x], squares += (SUM)p[x] * p[x];                                 \
-                sum += (double)line, square += (double)squares;                                \
+                VARIANT(NAME##_totals)(p, t->sides.x, totals);                                 \
+                sum += totals[0], square += totals[1];                                         \
             }                                                                                  \
             const double mean = sum / (double)(t->sides.y / 8 * t->sides.x);                   \
             means[c] = ROUNDED(mean); /* exact in single precision */                          \
@@ -533,11 +570,14 @@ typedef struct {
 #define TO_INTEGER(mean) floor((mean) + 0.5)
 #define TO_SINGLE(mean) ((double)(float)(mean))
 #define AS_IT_IS(mean) (mean)
-SURVEY(survey_bytes, uint8_t, uint32_t, TO_INTEGER)
-SURVEY(survey_words, uint16_t, uint64_t, TO_INTEGER)
-SURVEY(survey_floats, float, double, TO_SINGLE)
-SURVEY(survey_doubles, double, double, AS_IT_IS)
+SURVEY(bytes, uint8_t, TO_INTEGER)
+SURVEY(words, uint16_t, TO_INTEGER)
+SURVEY(floats, float, TO_SINGLE)
+SURVEY(doubles, double, AS_IT_IS)
 #undef SURVEY
+#undef TO_INTEGER
+#undef TO_SINGLE
+#undef AS_IT_IS
 /* The exponent of a number that is not negative, in single precision: numbers of one exponent differ by
  * less than twice. */
 static INLINE int VARIANT(octave)(double value)
@@ -605,9 +645,6 @@ SAMPLE(sample_words, uint16_t, double, double)
 SAMPLE(sample_floats, float, double, double)
 SAMPLE(sample_doubles, double, double, double)
 #undef SAMPLE
-#undef TO_INTEGER
-#undef TO_SINGLE
-#undef AS_IT_IS
 
 /* Rows, or columns, of a group: as many as the kernel has, or more, because groups of few take long. */
 static INLINE ptrdiff_t VARIANT(group_of)(ptrdiff_t length)
@@ -615,26 +652,18 @@ static INLINE ptrdiff_t VARIANT(group_of)(ptrdiff_t length)
     return length < 8 ? 8 : length;
 }
 
-/* Adds the squares of a line of floats less a constant to those of columns; and sums up a line. */
-#define LINES(NAME, PIXEL)                                                                     \
+/* Adds the squares of a line of floats less a constant to those of columns. */
+#define SQUARES(NAME, PIXEL)                                                                   \
     static void VARIANT(NAME##_add_squares)(const void *line, ptrdiff_t count, double less,    \
                                             double *squares)                                   \
     {                                                                                          \
         const PIXEL *p = line;                                                                 \
         for (ptrdiff_t x = 0; x < count; x++)                                                  \
             squares[x] += (p[x] - less) * (p[x] - less);                                       \
-    }                                                                                          \
-    static double VARIANT(NAME##_sum)(const void *line, ptrdiff_t count)                       \
-    {                                                                                          \
-        const PIXEL *p = line;                                                                 \
-        double sum = 0;                                                                        \
-        for (ptrdiff_t x = 0; x < count; x++)                                                  \
-            sum += p[x];                                                                       \
-        return sum;                                                                            \
     }
-LINES(floats, float)
-LINES(doubles, double)
-#undef LINES
+SQUARES(floats, float)
+SQUARES(doubles, double)
+#undef SQUARES
 
 /* What a window of a band of floats holds at most: it lies in two groups of rows, and of columns. */
 static void VARIANT(find_reaches)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
@@ -689,10 +718,12 @@ static void VARIANT(measure)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t column
     const Task *t = b->task;
     const Layout *l = b->layout;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        double sum = 0, count = 0;
-        for (ptrdiff_t y = 0; y < lines && t->metric != NCC; y += 8, count += (double)columns)
-            sum += (t->type == FLOATS ? VARIANT(floats_sum) : VARIANT(doubles_sum))(
-                b->planes + (c * l->lines + y) * l->pitch * correlation_item(t), columns);
+        double sum = 0, count = 0, totals[2];
+        for (ptrdiff_t y = 0; y < lines && t->metric != NCC; y += 8, count += (double)columns) {
+            (t->type == FLOATS ? VARIANT(floats_totals) : VARIANT(doubles_totals))(
+                b->planes + (c * l->lines + y) * l->pitch * correlation_item(t), columns, totals);
+            sum += totals[0];
+        }
         b->shift[c] = count > 0 ? sum / count : 0;
     }
     VARIANT(find_reaches)(b, lines, columns);
