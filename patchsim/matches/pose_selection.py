@@ -229,7 +229,8 @@ def apart(
         No candidate that scores less takes the place of one that scores as much. One at most is
         returned that scores less.
     """
-    left = sorted(candidates, key=_rank)
+    # Scores may round alike of which only some are high enough: they come first.
+    left = sorted(candidates, key=lambda c: (lowest is not None and c.score < lowest, *_rank(c)))
     frames = _Frames(left, overlap)
     is_left = [True] * len(left)
     taken: list[int] = []
@@ -241,9 +242,11 @@ def apart(
         rivals = frames.rivals(i, is_left)
         is_below = lowest is not None and best.score < lowest
         floor = lowest if lowest is not None and not is_below else -math.inf
-        tied = (left[j] for j in rivals if left[j].tie == best.tie)
+        others = [left[j] for j in rivals if left[j].score >= floor]
+        tie = best.tie
+        tied = (other for other in others if other.tie == tie)
         nearest = min([best, *tied], key=lambda candidate: candidate.fitted.pose.deviation)
-        chosen = _most_evident(nearest, [left[j] for j in rivals if left[j].score >= floor])
+        chosen = _most_evident(nearest, others)
         k = i if chosen is best else next(j for j in rivals if left[j] is chosen)
         taken.append(k)
         if is_below:

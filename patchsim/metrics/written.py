@@ -12,6 +12,6 @@ def rounded_down(score: float, decimals: int = DECIMALS) -> Decimal:
     return Decimal(repr(float(score))).quantize(Decimal(1).scaleb(-decimals), ROUND_FLOOR)
 
 
-def told(score: float) -> str:
+def told(score: float, decimals: int = DECIMALS) -> str:
     """Return a score as messages have it, like the rows of results, without zeros at the end."""
-    return f"{float(rounded_down(score)):.10g}"
+    return f"{float(rounded_down(score, decimals)):.10g}"

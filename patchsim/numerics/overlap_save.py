@@ -6,7 +6,6 @@ for the others.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import itertools
@@ -230,9 +229,12 @@ class _Shared:
         self._locks = [threading.Lock() for _ in planes]
 
     def all(self) -> list[Array]:
-        with contextlib.suppress(IndexError):
-            while True:  # each thread takes others
-                self._make(self._left.pop())
+        while True:  # each thread takes others
+            try:
+                number = self._left.pop()
+            except IndexError:
+                break
+            self._make(number)
         # Those that other threads took are there once they are, or made here if they failed.
         return [self._make(number) for number in range(len(self._planes))]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from patchsim.errors import printable
+from patchsim.metrics.written import told
 from patchsim.output.report import Report
 
 # Scores stand out if the next one differs from 1 by so many times as much.
@@ -19,6 +20,8 @@ _APART = 1.2
 _SURE = 0.8
 # Smaller differences from 1 count as identical.
 _IDENTICAL = 1e-4
+# Decimals of the scores that the line tells.
+_DECIMALS = 4
 
 
 def doubt(report: Report) -> str | None:
@@ -37,8 +40,8 @@ def doubt(report: Report) -> str | None:
     kernel = printable(best.kernel)
     if best.score <= empty < 1:
         return (
-            f"{kernel} scores {best.score:.4g} at best, no more than an empty area of its mean"
-            f" colour ({empty:.4g});\n{advice}"
+            f"{kernel} scores {told(best.score, _DECIMALS)} at best, no more than an empty area of"
+            f" its mean colour ({told(empty, _DECIMALS)});\n{advice}"
         )
     scores = sorted((match.score for match in report), reverse=True)
     margins = [match.margin for match in report if match.score == scores[-1]]
@@ -49,7 +52,8 @@ def doubt(report: Report) -> str | None:
     is_sure = 1 - best.score <= (1 - _SURE) * max(1 - empty, _IDENTICAL)
     if len(scores) < 2 or stands_out or is_sure:
         return None
+    highest, lowest = (told(score, _DECIMALS) for score in (scores[0], scores[-1]))
     return (
-        f"the {len(scores)} best places score alike, {scores[0]:.4g} to {scores[-1]:.4g}, so none"
-        f" stands out as {kernel};\n{advice}"
+        f"the {len(scores)} best places score alike, {highest} to {lowest}, so none stands out as"
+        f" {kernel};\n{advice}"
     )

@@ -7,12 +7,19 @@ from html import escape
 from typing import Any
 
 from patchsim.errors import printable
+from patchsim.metrics.written import told
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table with a column for each name; all texts are escaped, floats have six digits."""
+    """Return a table with a column for each name; all texts are escaped, floats have six digits.
+
+    Scores are rounded down.
+    """
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    lines = ("".join(f"<td>{_text(value)}</td>" for value in row) for row in rows)
+    lines = (
+        "".join(f"<td>{_text(value, name)}</td>" for value, name in zip(row, names, strict=True))
+        for row in rows
+    )
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -28,7 +35,9 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(printable(text))}</p>"
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str) -> str:
     if isinstance(value, Markup):
         return value
+    if name == "score":
+        return told(value)
     return escape(printable(f"{value:.6g}" if isinstance(value, float) else str(value)))

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from patchsim.metrics.written import rounded_down
+
 # Shares of all windows that score less, and the brightness of a score that exceeds just these.
 SHARES = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
 BRIGHTNESS = (0.0, 0.05, 0.25, 0.5, 0.8, 1.0)
@@ -63,8 +65,8 @@ class Stretch:
     def described(self) -> str:
         """The scores that are dark and bright, for people."""
         if self.high <= self.low:
-            return f"all scores are {self.high:.6f}"
-        return f"scores {self.low:.6f} (dark) to {self.high:.6f} (bright)"
+            return f"all scores are {rounded_down(self.high)}"
+        return f"scores {rounded_down(self.low)} (dark) to {rounded_down(self.high)} (bright)"
 
     def indices(self, scores: NDArray[np.float32], largest: int) -> NDArray[np.uint8]:
         """Return the brightness of scores as whole numbers from 0 to `largest`.

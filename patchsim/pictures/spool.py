@@ -219,7 +219,11 @@ class _Decoding(threading.Thread):
 
     def finish(self) -> None:
         """Decode to the end, and raise the error of libvips or of the file, if there is one."""
-        start(self)
+        try:
+            start(self)
+        except BaseException:  # it may have begun, or not
+            self._is_left = True
+            raise
         try:
             self._wait()
         finally:

@@ -229,7 +229,7 @@ def implied(
     lowest, highest = min(ends), max(ends)
     if any(picture.shift for picture in pictures) and highest < arrays.SHIFT:
         return float(-arrays.SHIFT), float(arrays.SHIFT - 1)
-    # The width of the range must not overflow; values may lie outside, for nothing is cut.
+    # The width of the range must not overflow; values that lie outside are refused.
     size = math.ldexp(1.0, min(math.frexp(max(-lowest, highest))[1], _LARGEST_EXPONENT))
     return (-size if lowest < 0 else 0.0), size
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -190,9 +189,11 @@ class PoseScene:
         scale = self._poses.scales.least if self.stretch is None else 1.0
         pose = Pose(scale, self._poses.angles.least)
         posed = self.search.posed(self.kernel, fitted, pose)
-        if posed.score < fitted.score - _ROUNDED or not self.is_allowed(posed):
+        lowest = self._options.numeric_threshold
+        is_too_low = lowest is not None and posed.score < lowest <= fitted.score
+        if is_too_low or posed.score < fitted.score - _ROUNDED or not self.is_allowed(posed):
             return fitted
-        return replace(posed, score=max(posed.score, fitted.score))
+        return posed
 
     def _measured(self, fitted: Fitted) -> Measured:
         pixels = compared(

@@ -207,6 +207,14 @@ def test_bash_and_fish_get_the_names_of_files(
     assert answer == (4 if names else 1)
 
 
+def test_a_link_that_leads_nowhere_hides_no_other_name(answered, tmp_path, monkeypatch):
+    (tmp_path / "eq=b.png").touch()
+    (tmp_path / "eq=a.png").symlink_to("x" * 300)  # a name that no file may have
+    monkeypatch.chdir(tmp_path)
+    out, _ = answered("bash", "patchsim match eq=", "")
+    assert sorted(out.splitlines()) == ["a.png", "b.png"]
+
+
 def test_a_fault_is_not_printed_into_the_prompt(monkeypatch, capfd):
     monkeypatch.setenv("_PATCHSIM_COMPLETE", "bash")
     monkeypatch.setattr(completion, "answers", lambda *_: 1 / 0)

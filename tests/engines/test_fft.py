@@ -486,3 +486,15 @@ def test_a_signal_leaves_no_transform_that_others_wait_for():
 
     shared.append(overlap_save._Shared(abs, [-1, -2, -3]))
     assert at_each_step(transform, transform_too) > 8
+
+
+def test_an_error_of_shared_work_is_raised_at_once():
+    called = []
+
+    def fails(number):
+        called.append(number)
+        raise IndexError
+
+    with pytest.raises(IndexError):
+        overlap_save._Shared(fails, [1]).all()
+    assert called == [1]

@@ -193,3 +193,12 @@ def test_scores_that_differ_by_rounding_rank_by_place():
     later, first = at(300, 0, 0.98 + 4e-16), at(0, 0, 0.98)
     found = select([later, first], top=None, threshold=0.9, overlap=0.3, margin=False)
     assert found.matches == [first, later]
+
+
+def test_a_pose_below_the_threshold_takes_the_place_of_none_that_reaches_it():
+    """Their scores differ by less than what counts as a tie."""
+    turned, nearer = at(50, 50, 1.0, angle=90), at(50.2, 50.1, 1 - 1e-10)
+    earlier = at(50, 40, 1 - 1e-10)
+    for others in ([nearer], [earlier], [nearer, earlier]):
+        found = select([turned, *others], top=None, threshold=1.0, overlap=0.3, margin=False)
+        assert found.matches == [turned]

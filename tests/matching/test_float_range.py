@@ -146,7 +146,7 @@ def test_a_range_has_the_ends_that_the_type_of_the_picture_has(ends, metric, dty
     """The float32 nearest to 0.1 is more than 0.1, and the float16 nearest to 0.3 more than 0.3."""
     low, high = np.array(ends, dtype)
     if low == high:
-        return  # both ends are 0 in float16
+        pytest.skip("both ends are 0 in float16")
     image = np.full((20, 30), low)
     image[8:14, 9:19] = high
     for kernel in (image[6:16, 7:21], np.full((4, 5), low), np.full((4, 5), high)):

@@ -33,14 +33,19 @@ def test_what_is_there_is_not_doubted(metric, options, screen, rng):
         assert doubt(match(image, disc, metric=metric, **options)) is None
 
 
+def cut(score):
+    """Four decimals of a score that is not negative."""
+    return f"{int(score * 10000) / 10000:g}"
+
+
 def test_an_icon_that_is_no_better_than_an_empty_area_is_doubted(screen):
     icon = np.full((16, 16), 33, np.uint8)
     icon[4:12, 4:12] = 45
     report = match(screen, icon)
     assert report.best.score <= report.kernels[0].empty_score
     assert doubt(report) == (
-        f"kernel scores {report.best.score:.4g} at best, no more than an empty area of its mean"
-        f" colour ({report.kernels[0].empty_score:.4g});\n"
+        f"kernel scores {cut(report.best.score)} at best, no more than an empty area of its mean"
+        f" colour ({cut(report.kernels[0].empty_score)});\n"
         "it may not be there; --threshold auto asks whether a place stands out"
     )
 
@@ -52,7 +57,7 @@ def test_places_that_score_alike_are_doubted(rng):
     scores = [found.score for found in report]
     sixth = scores[-1] - report[-1].margin
     assert doubt(report) == (
-        f"the 6 best places score alike, {scores[0]:.4g} to {sixth:.4g}, so none stands out as"
+        f"the 6 best places score alike, {cut(scores[0])} to {cut(sixth)}, so none stands out as"
         " kernel;\nit may not be there; --threshold auto asks whether a place stands out"
     )
     image[40:52, 50:62] = kernel

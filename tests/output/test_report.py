@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import get_type_hints
 
 import numpy as np
@@ -14,6 +16,8 @@ from skimage.feature import match_template, peak_local_max
 
 import patchsim
 from patchsim import InputError, match
+from patchsim.output import doubts
+from patchsim.output.stretch import Stretch
 
 
 @pytest.fixture
@@ -149,3 +153,27 @@ def test_a_report_says_which_poses_were_searched_how(options, exhaustive, count,
     assert pickle.loads(pickle.dumps(report)) == report
     again = match(astronaut[:90, :100], astronaut[30:46, 40:56], top=1)
     assert (again.posed, again.poses) == (False, None)
+
+
+def test_no_output_says_that_a_score_next_to_1_is_1(tmp_path, rng):
+    """Scores are rounded down where they are shown, whatever shows them."""
+    image = rng.integers(0, 65536, (90, 90), np.uint16)
+    kernel = image[20:52, 30:62].copy()
+    kernel[5, 5] ^= 8
+    page, heatmap = tmp_path / "page.html", tmp_path / "map.png"
+    report = match(image, kernel, top=1, report=page, heatmap=heatmap, map=True)
+    assert 0.9999995 < report.best.score < 1
+    told = [line for line in Stretch.of(report.maps[0]).described.split() if "0.99" in line]
+    assert told == ["0.999999"]
+    for text in (report._repr_html_(), report.best._repr_html_()):
+        assert "<td>0.999999</td>" in text
+        assert "<td>1</td>" not in text
+    assert ">0.999999</td>" in page.read_text(encoding="utf-8")
+    assert told_doubts(report, 1 - 1e-7) == ["0.9999", "(0.9999)"]
+
+
+def told_doubts(report, empty):
+    """The scores in the line that doubts a match, if an empty area scores so much."""
+    kernels = tuple(replace(one, empty_score=empty) for one in report.kernels)
+    line = doubts.doubt(replace(report, kernels=kernels))
+    return re.findall(r"\(?0\.99\d+\)?|\(1\)| 1 ", line)

@@ -230,3 +230,29 @@ def test_a_signal_ends_the_decoding_wherever_it_comes():
             self.write = write
 
     assert at_each_step(decode) > 20
+
+
+def test_a_signal_that_comes_while_the_decoding_begins_ends_it():
+    """The rows come from a stand-in for libvips, which would go on for minutes."""
+    threads = []
+
+    class Picture:
+        def rawsave_target(self, target):
+            while target.write(b"row") >= 0:
+                time.sleep(0.001)
+
+    class Target:
+        def on_write(self, write):
+            self.write = write
+
+    def interrupted(thread):
+        threads.append(thread)
+        thread.start()
+        raise KeyboardInterrupt
+
+    vips = SimpleNamespace(TargetCustom=Target)
+    decoding = spool._Decoding(vips, Picture(), SimpleNamespace(write=len))
+    with mock.patch.object(spool, "start", interrupted), pytest.raises(KeyboardInterrupt):
+        decoding.finish()
+    threads[0].join(20)
+    assert not threads[0].is_alive()

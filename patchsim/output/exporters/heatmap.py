@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchsim.errors import printable
+from patchsim.metrics.written import rounded_down
 from patchsim.output import color_bar, mark, palette, palette_png
 from patchsim.output import rings as ring_pixels
 from patchsim.output.contract import Finished
@@ -45,7 +46,7 @@ def write(file: BinaryIO, search: Finished, kernel: int, path: str) -> str:  # n
     squares = f", each pixel the best of {factor}x{factor} windows" if factor > 1 else ""
     best = ""
     if stretch.high > stretch.low:
-        best = f", the best hundredth from {stretch.levels[3]:.6f}"
+        best = f", the best hundredth from {rounded_down(stretch.levels[3])}"
     return f"{of_kernel}: {stretch.described}{best}{squares}"
 
 

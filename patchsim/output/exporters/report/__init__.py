@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from patchsim.errors import escaped, printable
 from patchsim.machine.memory import format_size
+from patchsim.metrics.written import told
 from patchsim.output import columns, html_page, labels, rgb
 from patchsim.output.contract import Finished
 from patchsim.output.exporters.report import crops, layers
@@ -102,6 +103,8 @@ def _text(match: Match, name: str) -> str:
     value = columns.value(match, name)
     if value is None:
         return ""
+    if name == "score":
+        return told(value)
     if isinstance(value, float):
         return f"{value:.{_DIGITS[name]}f}" if name in _DIGITS else f"{value:.6g}"
     return printable(str(value))
