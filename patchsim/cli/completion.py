@@ -216,10 +216,12 @@ def _names(begun: str) -> list[str]:
 
     Folders have a slash at their end. A name of several lines is left out.
     """
+    from patchsim.files.atomic import is_folder  # where names of files are asked for
+
     folder, slash, start = begun.rpartition("/")
     try:
         return [
-            f"{folder}{slash}{path.name}{'/' * _is_folder(path)}"
+            f"{folder}{slash}{path.name}{'/' * is_folder(path)}"
             for path in Path(folder + slash).expanduser().iterdir()
             if path.name.startswith(start)
             and (start or not path.name.startswith("."))
@@ -227,14 +229,6 @@ def _names(begun: str) -> list[str]:
         ]
     except (OSError, RuntimeError):  # the second for a home that is not known
         return []
-
-
-def _is_folder(path: Path) -> bool:
-    """Return whether a path leads to a folder; a link may lead to what cannot be looked at."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _skipped(word: str) -> int:
