@@ -232,7 +232,6 @@ static double error_of_waves(const Task *t)
     return t->gain * error;
 }
 
-/* The task of kernel k, whose image and sizes are those of the first one. */
 /* The sum of the squares of some values: CHAINS of them do not wait for each other. */
 static double sum_of_squares(const double *values, ptrdiff_t count)
 {
@@ -272,6 +271,7 @@ static double smooth_share_of(const Task *t)
     return t->norm > 0 ? smooth / t->norm / t->norm : 0;
 }
 
+/* The task of kernel k, whose image and sizes are those of the first one. */
 static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
 {
     const double *numbers = (const double *)b[NUMBERS].buf + k * NUMBER_COUNT;

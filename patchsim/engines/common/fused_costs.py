@@ -162,17 +162,14 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
 def preparing_seconds(problem: Problem) -> float:
     """Estimate the seconds, for an image, until a kernel is ready for transforms."""
     cut, planes = cut_of(problem), planes_of(problem)[2]
-    seconds = _transform_seconds() * cut.transform * math.prod(cut.parts) * planes
+    transform = COSTS[kernel_parts.variant()][0] * cut.transform
+    seconds = transform * math.prod(cut.parts) * planes
     is_large = problem.kernel_count * cut.nbytes(planes) > kernel_parts.MOST_PREPARED
     if problem.metric == "sad":
         if is_large:
             seconds = 0.0  # they are made with each tile's
         seconds += term_count(problem) * problem.taps * _WAVE_SECONDS
     return seconds if is_large else seconds / problem.image_count
-
-
-def _transform_seconds() -> float:
-    return COSTS[kernel_parts.variant()][0]
 
 
 def _seconds_of_direct_sums(problem: Problem) -> float:
@@ -193,12 +190,12 @@ def _seconds_of_direct_sums(problem: Problem) -> float:
 
 def _seconds_of_transforms(problem: Problem, together: int) -> float:
     """Estimate the seconds for a kernel, if so many share the transforms of a tile."""
-    _, _, pixel, window = COSTS[kernel_parts.variant()]
+    transform, _, pixel, window = COSTS[kernel_parts.variant()]
     rows, cols = problem.map_shape
     height, _, channels = problem.kernel
     cut = cut_of(problem)
     bands = -(-rows // cut.windows(problem.kernel[:2], problem.stride)[0])
-    transform = _transform_seconds() * cut.transform
+    transform *= cut.transform
     pairs = cut.pairs * problem.threads
     scoring = rows * cols * window * _WINDOWS[problem.dtype]
     pixel *= _PIXELS[problem.dtype]
