@@ -69,7 +69,7 @@ def _of_pixels(image: Picture) -> str:
         return image.name  # nothing else is known of what is behind a URL
     import hashlib  # it takes 3 ms to load
 
-    digest = hashlib.sha256(f"{image.shift}{' float16' * image.is_half}".encode())
+    digest = hashlib.sha256(image.stored.encode())
     for values in (image.pixels, image.alpha):
         if values is not None:
             digest.update(f"{values.dtype.str} {values.shape}".encode())

@@ -140,10 +140,9 @@ class Kernels(NamedTuple):
         digests = {}
         for number, picture, weights in zip(self.numbers, self.pictures, self.weights, strict=True):
             digest = hashlib.sha256(picture.profile or b"")
-            read = f"{picture.shift}{' float16' * picture.is_half}"
             for values in (picture.pixels, picture.alpha, weights):
                 if values is not None:
-                    digest.update(f"{values.dtype.str} {values.shape} {read}".encode())
+                    digest.update(f"{values.dtype.str} {values.shape} {picture.stored}".encode())
                     digest.update(np.ascontiguousarray(values).data)
             digests[f"kernel {number + 1}"] = digest.hexdigest()
         if self.image_mask is not None:

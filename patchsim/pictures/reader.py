@@ -84,6 +84,11 @@ class Picture(NamedTuple):
         return Path(self.name).stem if self.file else self.name
 
     @property
+    def stored(self) -> str:
+        """What fingerprints tell of how the values were stored, beside their type now."""
+        return f"{self.shift}{' float16' * self.is_half}"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the pixels and of their opacity."""
         return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
