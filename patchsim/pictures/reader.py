@@ -85,7 +85,7 @@ class Picture(NamedTuple):
 
     @property
     def stored(self) -> str:
-        """What fingerprints tell of how the values were stored, beside their type now."""
+        """How the values were stored, as fingerprints tell it beside their type."""
         return f"{self.shift}{' float16' * self.is_half}"
 
     @property
