@@ -428,6 +428,7 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
         return PyErr_Format(PyExc_ValueError, "the windows are too many, or too far apart");
     t.part_height = (t.height + t.parts_y - 1) / t.parts_y;
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
+    t.limit = may_repeat ? MAP_LIMIT : 1;
     Layout layout = correlation_layout(&t);
     const size_t more = may_repeat && !is_direct ? correlation_doubles(&t, kernels).more : 0;
     return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels) + more);

@@ -11,7 +11,8 @@
  * While the products are still near the processor, the sums of each window's pixels and of their
  * squares are added up along columns and rows, and all become scores. With a = I - m the pixels
  * less a constant of the tile and channel, and b = K - mean K the kernel, X = sum a b is what the
- * transforms give; m does not matter, because b sums to 0. With S = sum I of a channel, E = sum
+ * transforms give; m does not matter, because b sums to 0. Where that would leave many windows of zncc
+ * open, m is a mosaic, whose part of X _correlation_mosaic.h adds. With S = sum I of a channel, E = sum
  * I^2 over all channels, n pixels and k the kernel's means:
  *
  *     zncc  n X / sqrt((n E - sum S^2) own)          own = n sum K^2 - sum (sum K)^2
@@ -86,6 +87,8 @@
  * more than those of a map, MAP_LIMIT, as in kernel_parts. */
 #define EXPECTED 1.8
 #define MAP_LIMIT 1e-5
+#define MOSAIC 16 /* pixels along the sides of a mosaic's squares, as wide as a cell */
+#define MOST_UNDER_MOSAIC 64 /* pixels along the sides of a kernel, at most */
 /* A float channel is flat if its variance is at most this fraction of its mean square, as in
  * metrics.FLAT. */
 #define FLAT 1e-12
@@ -157,6 +160,17 @@ static inline ptrdiff_t spectrum_values(Sides sides)
 {
     const ptrdiff_t groups = sides.folds > 1 ? first_of_y(sides) + 2 : first_of_y(sides);
     return groups * group_values(sides.x / 16);
+}
+
+/* Squares of a tile's mosaic, and those that lie under windows of so many pixels. */
+static inline ptrdiff_t squares_of(Sides sides)
+{
+    return (sides.y / MOSAIC) * (sides.x / MOSAIC);
+}
+
+static inline ptrdiff_t squares_under(ptrdiff_t pixels)
+{
+    return (pixels + MOSAIC - 2) / MOSAIC + 1;
 }
 
 int correlation_has_side(ptrdiff_t side);
@@ -347,6 +361,23 @@ ptrdiff_t correlation_own_width(const Task *task);
 size_t correlation_own_bytes(const Task *task);
 void correlation_fill_own(const Task *task, void *out);
 
+/* What transforms without mosaics take, in bytes: 0 where there are none. */
+typedef struct {
+    size_t squares; /* of the mosaics of a band's tiles */
+    size_t steps;   /* the same of one, in double precision, with zeros beside it */
+    size_t weights; /* of a kernel */
+    size_t lines;   /* what these are made of */
+} Mosaics;
+
+Mosaics correlation_mosaics(const Task *task, const Layout *layout);
+
+/* Values of a row of a mosaic's steps: some more than it has squares, because windows are worked on
+ * beyond the last one. */
+static inline ptrdiff_t steps_pitch(const Task *t)
+{
+    return t->sides.x / MOSAIC + squares_under(t->width) + 4;
+}
+
 /* Parts of a row of windows, each in one tile and one block, at most. */
 size_t correlation_segments(const Task *task, const Layout *layout);
 
@@ -358,6 +389,10 @@ typedef struct {
 } Part;
 
 Part correlation_part(const Task *task, ptrdiff_t pass, ptrdiff_t channel);
+
+/* How many products of direct sums take as long as a window that is made again: its own, and more of
+ * bytes, whose products are quick. */
+double correlation_window_time(const Task *task);
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */
 ptrdiff_t correlation_budget(const Task *task);

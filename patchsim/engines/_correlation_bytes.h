@@ -1,6 +1,5 @@
 /* Sums over windows of bytes whose sums of squares fit 31 bits, at a stride of 1 along rows; included by
  * _correlation_core.h once for each variant. They are int32_t, LANES at once. */
-typedef int32_t VARIANT(Ints) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 /* Running sums within a vector of LANES, and its last value in every lane. */
 #if LANES == 16

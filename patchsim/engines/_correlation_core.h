@@ -30,6 +30,8 @@
 typedef double VARIANT(Doubles)
     __attribute__((vector_size(4 * LANES), aligned(8), may_alias)); /* LANES / 2 of them */
 
+#include "_correlation_halves.h"
+
 /* Running sums within a vector of LANES / 2, and its last value in every lane. */
 #if LANES == 16
 #define RUNNING(zero, v)                                                                       \
@@ -254,6 +256,11 @@ MOMENTS(floats, double, double, double, double, double)
                     even += (a - means) * *(const V *)(taps + x);                              \
                     odd += (b - means) * *(const V *)(taps + x + LANES / 2);                   \
                 }                                                                              \
+                if (x + LANES / 2 <= t->width) {                                               \
+                    const V a = (V)VARIANT(of_##NAME##_double)(p + x);                         \
+                    even += (a - means) * *(const V *)(taps + x);                              \
+                    x += LANES / 2;                                                            \
+                }                                                                              \
                 for (; x < t->width; x++)                                                      \
                     total += ((double)p[x] - mean[c]) * taps[x];                               \
             }                                                                                  \
@@ -265,6 +272,8 @@ MOMENTS(floats, double, double, double, double, double)
     }
 DIRECT(bytes, uint8_t)
 DIRECT(words, uint16_t)
+DIRECT(floats, float)
+DIRECT(doubles, double)
 #undef DIRECT
 
 /* A value of a plane of floats. */
@@ -456,6 +465,7 @@ typedef struct {
     uint16_t octaves[OCTAVES]; /* some windows, by the exponents of their spreads, about */
     int is_sampled;        /* whether these are known */
     int is_waiting;        /* for a transform in single precision, for some kernel */
+    int has_mosaic;        /* taken off in single precision */
 } VARIANT(Region);
 
 /* What is known of a tile's products with one kernel. */
@@ -484,6 +494,10 @@ typedef struct {
     void *wide;      /* the planes of these, where they take 16 bits or doubles */
     float *total;    /* [count][tile_values], of several kernels or of one in parts */
     double *double_work, *double_total, *made_spectra; /* the same, where needed */
+    float *mosaics;  /* [most][channels][squares], or NULL where there are none */
+    double *steps;   /* of one: its values less the tile's constants, [channels][rows][steps_pitch] */
+    double *lines, *weights[MOST_KERNELS]; /* of _correlation_mosaic.h */
+    int has_weights; /* whether these are made */
     const Task *doubled; /* whose spectra these are */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
@@ -758,6 +772,29 @@ static void VARIANT(find_drift)(const VARIANT(Band) *b, VARIANT(Region) *r)
     r->drift = t->metric == ZNCC ? around * 3 * n : around;
 }
 
+/* About how many of a tile's windows have a spread that is not 0 but below `lowest`. Those of its own
+ * octave count as if they lay evenly there, but only for the limit of a map: other scores may be off
+ * by more, and are rarely worth a second transform. */
+static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r, double lowest)
+{
+    ptrdiff_t open = 0;
+    if (!r->is_sampled)
+        (b->task->type == BYTES    ? VARIANT(sample_bytes)
+         : b->task->type == WORDS  ? VARIANT(sample_words)
+         : b->task->type == FLOATS ? VARIANT(sample_floats)
+                                   : VARIANT(sample_doubles))(b, r);
+    const int own = VARIANT(octave)(lowest);
+    for (int i = own - 1; i >= 0; i--)
+        open += r->octaves[i];
+    int exponent;
+    const int is_counted = b->task->limit <= MAP_LIMIT && lowest >= FLT_MIN && lowest < FLT_MAX;
+    const double part = is_counted ? 2 * frexp(lowest, &exponent) - 1 : 0;
+    open += (ptrdiff_t)(part * (double)r->octaves[own]);
+    return open * r->rows / SAMPLED_ROWS;
+}
+
+#include "_correlation_mosaic.h"
+
 /* Transforms two tiles, or one if `other` is NULL, and back for all kernels; or, in double
  * precision, for the one whose spectra are at hand. */
 static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(Region) *other,
@@ -789,18 +826,22 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     const ptrdiff_t plane = l->lines * l->pitch * item;
     double rounding[MOST_KERNELS];
     const double(*less)[2] = (const double(*)[2])b->less;
+    const int has_mosaics = !is_double && (one->has_mosaic || (other && other->has_mosaic));
+    const float *mosaics[2] = {NULL};
+    for (int i = 0; has_mosaics && i < 2; i++)
+        mosaics[i] = VARIANT(squares_for)(b, both[i]);
     if (is_double) {
         const double *spectra =
             b->doubled->double_spectra ? b->doubled->double_spectra : b->made_spectra;
-        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, pitch, less, b->unit,
-                             &spectra, b->double_work, b->double_total, places, tiles, 0, x_pitch,
+        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, pitch, less, NULL,
+                             b->unit, &spectra, b->double_work, b->double_total, places, tiles, 0, x_pitch,
                              rounding);
     } else {
         const float *spectra[MOST_KERNELS];
         for (ptrdiff_t k = 0; k < count; k++)
             spectra[k] = t[k].spectra;
-        VARIANT(pair_single)(t, count, pixels[0], pixels[1], plane, pitch, less, b->unit, spectra,
-                             b->work, b->total, places, tiles, b->step, x_pitch, rounding);
+        VARIANT(pair_single)(t, count, pixels[0], pixels[1], plane, pitch, less,
+                             has_mosaics ? mosaics : NULL, b->unit, spectra, b->work, b->total, places, tiles, b->step, x_pitch, rounding);
     }
     const int is_square = t->sides.y == SIDE && t->sides.x == SIDE && !is_folded;
     const double unit =
@@ -809,10 +850,11 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
         for (int i = 0; i < 2; i++) {
             VARIANT(Known) *known = &b->known[(first + k) * b->most + (both[i] - b->regions)];
             known->off = unit * rounding[k], known->is_double = is_double;
+            if (has_mosaics && both[i]->has_mosaic && (i == 0 || other))
+                VARIANT(add_mosaic)(b, k, both[i], known);
         }
 }
 
-typedef float VARIANT(Singles) __attribute__((vector_size(4 * LANES)));
 typedef int32_t VARIANT(Masks) __attribute__((vector_size(4 * LANES)));
 
 /* The larger and the smaller of two values: `b` where one of them is no number. */
@@ -870,6 +912,7 @@ typedef struct {
 typedef struct {
     double scale;  /* score = scale X / sqrt(spread) */
     double lowest; /* spreads below this one leave a score open */
+    double sure;   /* spreads of floats below this one are not sure: their windows are summed again */
 } VARIANT(Rule);
 
 /* What scores of some windows of a row are made of, whatever the kernel. */
@@ -953,8 +996,16 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
         ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
         double mean[MOST_CHANNELS], direct, spread = spreads->spread[i];
         int is_doubtful = 0;
-        if (t->type >= FLOATS) {
-            const uint8_t *p = b->planes + at * correlation_item(t);
+        const uint8_t *p = b->planes + at * correlation_item(t);
+        if (t->type >= FLOATS && spread >= rule->sure) {
+            for (ptrdiff_t c = 0; c < t->channels; c++)
+                mean[c] = b->shift[c] + ((double *)b->s)[c * l->x_pitch + left + i] / n;
+            direct = b->unit * (t->type == FLOATS
+                                    ? VARIANT(floats_direct)(t, (const float *)(const void *)p,
+                                                             plane, l->pitch, mean)
+                                    : VARIANT(doubles_direct)(t, (const double *)(const void *)p,
+                                                              plane, l->pitch, mean));
+        } else if (t->type >= FLOATS) {
             direct = b->unit * VARIANT(float_window)(t, p, plane, l->pitch, mean, &spread,
                                                      &is_doubtful);
             spread *= square;
@@ -971,12 +1022,12 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
             }
             direct /= n * t->gain;
             if (!b->own_taps)
-                direct = VARIANT(bytes_direct)(t, b->planes + at, plane, l->pitch, mean);
+                direct = VARIANT(bytes_direct)(t, p, plane, l->pitch, mean);
         } else {
             for (ptrdiff_t c = 0; c < t->channels; c++)
                 mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + left + i] / n;
-            direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)b->planes + at,
-                                           plane, l->pitch, mean);
+            direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)p, plane, l->pitch,
+                                           mean);
         }
         double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread);
         score = spread > 0 ? score : 0;
@@ -1231,8 +1282,10 @@ static void VARIANT(settle)(const VARIANT(Band) *b, const Task *t, const VARIANT
                        b->unit * b->unit * r->drift / least) *
                           (1 + 0x1p-20) +
                       SCORE_ROUNDING);
-    else if (segment->has_made)
-        off = SCORE_ROUNDING; /* windows of no spread are exact */
+    /* Spreads of floats that are sure may be off by as much. */
+    const float made = SCORE_ROUNDING * (t->type >= FLOATS ? 2 : 1);
+    if (segment->has_made && off < made)
+        off = made;
     off = segment->is_doubtful ? 2 : off;
     *maximum = *maximum > largest ? *maximum : largest;
     *error = *error > off ? *error : off;
@@ -1335,17 +1388,17 @@ static INLINE VARIANT(Rule) VARIANT(rule_of)(const VARIANT(Band) *b, const Task 
     const double scale = (t->metric == ZNCC ? (double)(t->height * t->width) : 1) /
                          sqrt(t->own > 0 ? t->own : 1);
     const double square = b->unit * b->unit;
-    /* Below this spread X, or the spread itself, leave the score off by half the limit; below the
-     * last one a window of floats may count as flat. */
-    const double open = t->gain * known->off * scale / t->limit;
-    double lowest = open * open;
+    /* Below this spread s the score may be off by more than the limit: x / sqrt(s), and of floats d / s,
+     * by which the spread is off. Below the last one a window of floats may count as flat. */
+    const double x = t->gain * known->off * scale, drift = t->type >= FLOATS ? square * r->drift : 0;
+    const double root = (x + sqrt(x * x + 4 * t->limit * drift)) / (2 * t->limit);
+    double lowest = root * root, sure = 0;
     if (t->type >= FLOATS) {
-        const double drifted = 2 * square * r->drift / t->limit;
-        lowest = 4 * lowest > drifted ? 4 * lowest : drifted;
-        lowest = lowest > flat * square ? lowest : flat * square;
-        lowest = lowest > LEAST_SPREAD ? lowest : LEAST_SPREAD;
+        const double least = flat * square > LEAST_SPREAD ? flat * square : LEAST_SPREAD;
+        lowest = lowest > least ? lowest : least;
+        sure = drift / SCORE_ROUNDING > least ? drift / SCORE_ROUNDING : least;
     }
-    return (VARIANT(Rule)){scale, lowest};
+    return (VARIANT(Rule)){scale, lowest, sure};
 }
 
 /* Scores of a band's windows, for the kernels whose bits are set. Returns those of which tiles in
@@ -1578,50 +1631,36 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
-/* About how many of a tile's windows have a spread that is not 0 but below `lowest`. Those of its own
- * octave count as if they lay evenly there, but only for the limit of a map: other scores may be off
- * by more, and are rarely worth a second transform. */
-static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r, double lowest)
-{
-    ptrdiff_t open = 0;
-    if (!r->is_sampled)
-        (b->task->type == BYTES    ? VARIANT(sample_bytes)
-         : b->task->type == WORDS  ? VARIANT(sample_words)
-         : b->task->type == FLOATS ? VARIANT(sample_floats)
-                                   : VARIANT(sample_doubles))(b, r);
-    const int own = VARIANT(octave)(lowest);
-    for (int i = own - 1; i >= 0; i--)
-        open += r->octaves[i];
-    int exponent;
-    const int is_counted = b->task->limit <= MAP_LIMIT && lowest >= FLT_MIN && lowest < FLT_MAX;
-    const double part = is_counted ? 2 * frexp(lowest, &exponent) - 1 : 0;
-    open += (ptrdiff_t)(part * (double)r->octaves[own]);
-    return open * r->rows / SAMPLED_ROWS;
-}
-
 /* Lets those tiles not wait for a transform in single precision of which more windows than `budget`
  * are likely to be open for all kernels. */
-static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget)
+static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget, VARIANT(Region) **order)
 {
     const Task *t = b->task;
     const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
-    const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED * sqrt((double)(t->height * t->width));
+    const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED, pixels = (double)(t->height * t->width);
+    int has_mosaics = 0;
     double own[MOST_KERNELS];
     for (ptrdiff_t k = 0; k < b->count; k++)
         own[k] = t[k].norm * sqrt(t[k].smooth_share);
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
         VARIANT(Region) *r = &b->regions[i];
+        if (b->mosaics)
+            VARIANT(choose_mosaic)(b, r, units * sqrt(pixels), side);
+        has_mosaics |= r->has_mosaic;
+        const double grown = sqrt(r->has_mosaic && pixels > MOST_EXPECTED ? MOST_EXPECTED : pixels);
         const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */
         r->is_waiting = 0;
         for (ptrdiff_t k = 0; k < b->count; k++) {
             VARIANT(Known) *known = &b->known[k * b->most + i];
-            const VARIANT(Known) expected = {units * norm * own[k], 0, 0};
+            const VARIANT(Known) expected = {units * grown * norm * own[k], 0, 0};
             known->open =
                 VARIANT(count_open)(b, r, VARIANT(rule_of)(b, t + k, r, &expected, 0).lowest);
             known->open *= 2; /* a transform in single precision is half of what is saved */
             r->is_waiting |= known->open <= budget;
         }
     }
+    if (has_mosaics)
+        qsort(order, (size_t)b->region_count, sizeof *order, VARIANT(by_energy));
 }
 
 /* Transforms those tiles in double precision of which more windows than `budget` are likely to be
@@ -1658,7 +1697,7 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     VARIANT(divide)(b, order);
     const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
     if (is_sampled && t->limit <= MAP_LIMIT)
-        VARIANT(expect)(b, budget);
+        VARIANT(expect)(b, budget, order);
     /* The same tiles are pairs, and round alike, whatever the other kernels are. */
     for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once) {
         VARIANT(Region) *other = at_once > 1 && i > 0 ? order[i - 1] : NULL;
@@ -1728,6 +1767,13 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
             }
         }
     }
+    const Mosaics m = correlation_mosaics(t, &l);
+    b.mosaics = m.squares ? correlation_take(&arena, m.squares) : NULL;
+    b.steps = correlation_take(&arena, m.steps);
+    b.lines = correlation_take(&arena, m.lines);
+    for (ptrdiff_t k = 0; k < count && m.weights; k++)
+        b.weights[k] = correlation_take(&arena, m.weights);
+    memset(b.steps, 0, m.steps);
     b.sums = correlation_take(&arena, (size_t)(t->channels * l.columns) * 8);
     b.squares = correlation_take(&arena, (size_t)l.columns * 8);
     b.s = correlation_take(&arena, (size_t)(t->channels * l.x_pitch) * 8);

@@ -290,10 +290,11 @@ static INLINE V NAME(wave)(V z, const NAME(Wave) *w)
     return now;
 }
 
-/* The first stage of two tiles: y's n1 -> k1. Returns the sum of squares of what was read. */
+/* The first stage of two tiles: y's n1 -> k1. What is taken off their pixels is a constant of each, or
+ * that of each square of its mosaic, [squares]. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
-                                const double *less, double scale, int is_wave, ptrdiff_t term,
-                                Sides sides, REAL *tile)
+                                const double *less, const float *const mosaics[2], int has_mosaics,
+                                double scale, int is_wave, ptrdiff_t term, Sides sides, REAL *tile)
 {
     const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
     const NAME(Twiddles) twiddles = TWIDDLES[my];
@@ -302,10 +303,13 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     const V less_one = ALL(less[0]), less_other = ALL(less[1]);
     double squares = 0;
     for (int n0 = 0; n0 < 16; n0++) {
+        const ptrdiff_t half = sides.folds > 1 ? n0 / 8 : 0; /* of 16 folded rows are two of squares */
         V energy = {0};
         for (ptrdiff_t x = 0; x < mx; x++)
             for (int lane = 0; lane < 16; lane += L) {
                 V re[MOST_FIRST], im[MOST_FIRST];
+#define LESS(i, constant)                                                                     \
+    (has_mosaics ? (V)ALL(mosaics[i][(square_row * sides.folds + half) * mx + x]) : (V)(constant))
 #if IS_DOUBLE
 #define VALUES(plane, all, one) NAME(values)(plane, at, type, all, unit, is_wave)
 #else
@@ -314,9 +318,9 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                      : NAME(values)(plane, at, type, all, unit, is_wave))
 #endif
 #define READ(n1)                                                                              \
-    const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane;                            \
-    re[n1] = VALUES(one, less_one, less[0]);                                                  \
-    im[n1] = VALUES(other, less_other, less[1]);                                              \
+    const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane, square_row = n1;           \
+    re[n1] = VALUES(one, LESS(0, less_one), less[0]);                                         \
+    im[n1] = VALUES(other, LESS(1, less_other), less[1]);                                     \
     if (is_wave) {                                                                            \
         re[n1] = NAME(wave)(NAME(clipped)(re[n1]), &wave);                                    \
         im[n1] = NAME(wave)(NAME(clipped)(im[n1]), &wave);                                    \
@@ -336,6 +340,7 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                     NAME(dft)(my, re, im);
                     for (ptrdiff_t k = 0; k < my; k++) { WRITE(k) }
                 }
+#undef LESS
 #undef VALUES
 #undef READ
 #undef WRITE
@@ -346,21 +351,50 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     return squares;
 }
 
-#define DOWN(name, type, is_wave)                                                              \
+#define DOWN(name, type, is_wave, has_mosaics)                                                 \
     static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
-                             const double *less, double unit, ptrdiff_t term, Sides sides,     \
-                             REAL *tile)                                                       \
+                             const double *less, const float *const mosaics[2], double unit,   \
+                             ptrdiff_t term, Sides sides, REAL *tile)                          \
     {                                                                                          \
-        return NAME(down)(one, other, pitch, type, less, unit, is_wave, term, sides, tile);    \
+        return NAME(down)(one, other, pitch, type, less, mosaics, has_mosaics, unit, is_wave,  \
+                          term, sides, tile);                                                  \
     }
-DOWN(down_bytes, BYTES, 0)
-DOWN(down_words, WORDS, 0)
-DOWN(down_floats, FLOATS, 0)
-DOWN(down_waves_of_bytes, BYTES, 1)
-DOWN(down_waves_of_words, WORDS, 1)
-DOWN(down_waves_of_floats, FLOATS, 1)
-DOWN(down_doubles, DOUBLES, 0)
+DOWN(down_bytes, BYTES, 0, 0)
+DOWN(down_words, WORDS, 0, 0)
+DOWN(down_floats, FLOATS, 0, 0)
+DOWN(down_waves_of_bytes, BYTES, 1, 0)
+DOWN(down_waves_of_words, WORDS, 1, 0)
+DOWN(down_waves_of_floats, FLOATS, 1, 0)
+DOWN(down_doubles, DOUBLES, 0, 0)
+#if !IS_DOUBLE
+DOWN(down_mosaics_of_bytes, BYTES, 0, 1)
+DOWN(down_mosaics_of_words, WORDS, 0, 1)
+DOWN(down_mosaics_of_floats, FLOATS, 0, 1)
+#endif
 #undef DOWN
+
+typedef double (*NAME(Down))(const void *one, const void *other, ptrdiff_t pitch, const double *less,
+                             const float *const mosaics[2], double unit, ptrdiff_t term, Sides sides,
+                             REAL *tile);
+
+static NAME(Down) NAME(down_of)(const Task *t, int has_mosaics)
+{
+#if !IS_DOUBLE
+    if (has_mosaics)
+        return t->type == BYTES   ? NAME(down_mosaics_of_bytes)
+               : t->type == WORDS ? NAME(down_mosaics_of_words)
+                                  : NAME(down_mosaics_of_floats);
+#endif
+    (void)has_mosaics;
+    if (t->metric == SAD)
+        return t->type == BYTES   ? NAME(down_waves_of_bytes)
+               : t->type == WORDS ? NAME(down_waves_of_words)
+                                  : NAME(down_waves_of_floats);
+    return t->type == BYTES    ? NAME(down_bytes)
+           : t->type == WORDS  ? NAME(down_words)
+           : t->type == FLOATS ? NAME(down_floats)
+                               : NAME(down_doubles);
+}
 
 /* x's n0 -> k0 and y's, of one k1 of y and x, with a transpose between; forward or inverse. */
 static INLINE void NAME(inner)(REAL *g, int is_inverse)
@@ -659,6 +693,7 @@ static INLINE void NAME(multiply_groups)(const Task *t, ptrdiff_t count, ptrdiff
  * one, other  [channels] planes, from the first pixel of each tile on, `plane` bytes from a channel
  *             to the next and `pitch` values from a row to the next
  * less        [channels][2]: the constants of both tiles
+ * mosaics     [2][channels][squares]: those of both in their places, or NULL
  * spectra     of each kernel: [parts][terms][channels][tile]
  * work        [channels][tile], `tile` the values of a tile
  * totals      [count][tile], of several kernels, parts or terms
@@ -673,7 +708,8 @@ static INLINE void NAME(multiply_groups)(const Task *t, ptrdiff_t count, ptrdiff
  */
 static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                        const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
-                       const double (*less)[2], double unit, const REAL *const *spectra,
+                       const double (*less)[2], const float *const *mosaics, double unit,
+                       const REAL *const *spectra,
                        REAL *work, REAL *totals, const Place *places, int tiles, ptrdiff_t step,
                        ptrdiff_t x_pitch, double *rounding)
 {
@@ -683,6 +719,7 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
     const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
     const ptrdiff_t item = correlation_item(t);
     const int is_in_place = passes == 1 && count == 1; /* over the pixels of the first channel */
+    const NAME(Down) down = NAME(down_of)(t, mosaics != NULL);
     REAL *sums[MOST_KERNELS];
     for (ptrdiff_t k = 0; k < count; k++)
         sums[k] = is_in_place ? work : totals + k * tile;
@@ -701,14 +738,11 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             memset(kernel_peaks[k], 0, (size_t)t->channels * sizeof *peaks);
         for (ptrdiff_t c = 0; c < t->channels; c++) {
             const double share = t->metric != SAD ? unit : t->halves[c] > 0 ? 1 / t->halves[c] : 0;
-            squares += (t->metric == SAD ? t->type == BYTES   ? NAME(down_waves_of_bytes)
-                                           : t->type == WORDS ? NAME(down_waves_of_words)
-                                                              : NAME(down_waves_of_floats)
-                        : t->type == BYTES  ? NAME(down_bytes)
-                        : t->type == WORDS  ? NAME(down_words)
-                        : t->type == FLOATS ? NAME(down_floats)
-                                            : NAME(down_doubles))(
-                one + c * plane + at, other + c * plane + at, pitch, less[c], share,
+            const float *own[2] = {NULL};
+            for (int i = 0; mosaics && i < 2; i++)
+                own[i] = mosaics[i] + c * squares_of(t->sides);
+            squares += down(
+                one + c * plane + at, other + c * plane + at, pitch, less[c], own, share,
                 pass % t->terms, t->sides, work + c * tile);
         }
         for (ptrdiff_t k = 0; k < count; k++)

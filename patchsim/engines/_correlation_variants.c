@@ -317,7 +317,9 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
                                     : correlation_work_bytes(t, kernels) +
                                           piece(count * sizeof(void *)) +
                                           count * piece(correlation_own_bytes(t));
-    return work + piece(count * correlation_segments(t, l) * 192) + piece(most * (96 + 2 * OCTAVES)) +
+    const Mosaics m = correlation_mosaics(t, l);
+    return work + piece(m.squares) + piece(m.steps) + piece(m.lines) + piece(count * m.weights) +
+           piece(count * correlation_segments(t, l) * 192) + piece(most * (96 + 2 * OCTAVES)) +
            piece(most * sizeof(void *)) + piece(count * most * 24) + piece(channels * 16) +
            piece(most * channels * 8) + piece(channels * (size_t)(l->lines * l->pitch) * item) +
            piece(count * (size_t)(l->bands * l->tall) * x_pitch * correlation_product_bytes(t)) +
@@ -395,6 +397,24 @@ size_t correlation_segments(const Task *t, const Layout *l)
     return (size_t)(l->across * (l->wide / t->block + 2));
 }
 
+Mosaics correlation_mosaics(const Task *t, const Layout *l)
+{
+    const int has_mosaics = t->metric == ZNCC && t->type != DOUBLES && t->limit <= MAP_LIMIT &&
+                            !t->products && t->stride_y == 1 && t->stride_x == 1 &&
+                            t->parts_y == 1 && t->parts_x == 1 &&
+                            t->height <= MOST_UNDER_MOSAIC && t->width <= MOST_UNDER_MOSAIC;
+    if (!has_mosaics)
+        return (Mosaics){0};
+    const size_t channels = (size_t)t->channels, most = (size_t)(l->bands * l->across);
+    const size_t columns = (size_t)(squares_under(t->width) * MOSAIC);
+    return (Mosaics){
+        .squares = most * channels * (size_t)squares_of(t->sides) * sizeof(float),
+        .steps = channels * (size_t)(t->sides.y / MOSAIC * steps_pitch(t)) * sizeof(double),
+        .weights = channels * MOSAIC * (size_t)squares_under(t->height) * columns * sizeof(double),
+        .lines = (size_t)(t->height + 1) * columns * sizeof(double),
+    };
+}
+
 size_t correlation_wide_bytes(const Task *t, const Layout *l)
 {
     const size_t pixels = (size_t)(t->channels * l->lines * l->pitch);
@@ -467,14 +487,18 @@ void correlation_fill_taps(const Task *t, void *out)
             }
 }
 
+double correlation_window_time(const Task *t)
+{
+    return (double)(t->channels * t->height * t->width) + (t->type == BYTES ? 4000 : 900);
+}
+
 ptrdiff_t correlation_budget(const Task *t)
 {
-    /* Products in the time of a transform; those of bytes are of integers, and quick. A window takes
-     * as long as some thousand of these more. */
-    const double most = t->type == BYTES ? 1.5e7 : 2.5e5, more = t->type == BYTES ? 4000 : 0;
+    /* Products in the time of a transform; those of bytes are of integers, and quick. */
+    const double most = t->type == BYTES ? 1.5e7 : 2e6;
     const double tile = (double)tile_values(t->sides) / TILE_VALUES;
     return (ptrdiff_t)(most * tile * (double)(t->parts_y * t->parts_x * t->channels + 1) /
-                       ((double)(t->channels * t->height * t->width) + more));
+                       correlation_window_time(t));
 }
 
 #ifdef CORRELATION_X86

@@ -545,16 +545,48 @@ def test_tiles_with_many_windows_of_little_contrast_have_no_direct_sums(
     for parts in ((1, 1), (2, 2)):
         cut_like(monkeypatch, parts, (256, 256), folds)
         check(found(image, kernel, metric), truth)
-        if folds == 1:
+        # Of bytes more are summed, and the sums of floats may leave windows open.
+        if dtype == "uint16":
+            assert counts[-1][0] == 0
+            assert counts[-1][1] > 0
+        if folds == 1:  # a sixth of the windows, which are summed
             check(found(image, kernel, metric, (3, 2)), truth[::3, ::2])
-    if dtype == "uint16":  # of bytes more are summed; the sums of floats may leave windows open
-        assert all(direct == 0 and repeated > 0 for direct, repeated in counts)
 
 
-def check_together(image, kernels, monkeypatch):
+@thinned(
+    size=[(1, 40), (8, 8), (31, 17), (32, 32), (64, 64)],
+    tile=[(256, 256, 1), (128, 192, 1), (512, 128, 2)],
+    dtype=NARROW,
+    channels=[1, 3],
+)
+@pytest.mark.usefixtures("variant")
+def test_rounding_stays_within_what_is_stated_where_mosaics_are_taken_off(
+    channels, dtype, size, tile, rng, monkeypatch
+):
+    """Noise on shades that grow from 0 to 200, in three tiles of a row: one has noise alone."""
+    cut_like(monkeypatch, (1, 1), tile[:2], tile[2])
+    counts = watched_counts(monkeypatch)
+    y, x = np.indices((150, 500))
+    image = np.stack([100 + 100 * np.sin(y / 90 + x / (70 + 9 * c)) for c in range(channels)], 2)
+    image[:, 330:] = 120
+    noise = 6 if max(size) > 16 else 20
+    image = np.rint(image + rng.integers(0, noise, image.shape)).astype(np.uint8) * SCALES[dtype]
+    kernel = image[30 : 30 + size[0], 50 : 50 + size[1]].copy()
+    truth = plain_map(image, kernel, "zncc")
+    bounds = found(image, kernel, "zncc")
+    check(bounds, truth)
+    assert (np.abs(bounds.map - truth) <= cell_errors(bounds)).all()
+    # A larger limit allows none: more of the windows are made again then.
+    check(found(image, kernel, "zncc", tolerance=1.001e-5), truth, error=1.001e-5)
+    if max(size) > 16:
+        with_mosaics, without = (direct + 5e3 * repeated for direct, repeated in counts)
+        assert with_mosaics < without
+
+
+def check_together(image, kernels, monkeypatch, metric="ncc"):
     """Check that kernels of one call have the scores and errors of each alone, to the last bit."""
     cut_like(monkeypatch, (1, 1), (256, 256), 1)
-    works = [problem(image, one, "ncc") for one in kernels]
+    works = [problem(image, one, metric) for one in kernels]
     alone = [fft.prepare(*pair)(image) for pair in zip(kernels, works, strict=True)]
     together = [work._replace(kernel_count=2, same_size=2) for work in works]
     prepared = fft.prepare_together([Kernel(one) for one in kernels], together)
@@ -579,6 +611,19 @@ def test_a_tile_made_in_double_precision_stays_the_pair_of_its_pair(monkeypatch)
     image = image.astype(np.uint16)
     bright = (61680 + 257 * rng.integers(0, 2, (30, 28, 1))).astype(np.uint16)
     check_together(image, [image[40:70, 20:48].copy(), bright], monkeypatch)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.usefixtures("variant")
+def test_mosaics_are_those_of_each_kernel_alone(dtype, monkeypatch):
+    """A smooth kernel leaves more windows open than one of noise, which decides on no mosaic."""
+    photo = photograph("astronaut")[:300, :400].copy()
+    smooth, noisy = (
+        photo[200:232, 130:162].copy(),
+        values(np.random.default_rng(20), "uint8", 32, 32, 3),
+    )
+    pictures = [picture * SCALES[dtype] for picture in (photo, smooth, noisy)]
+    check_together(pictures[0], pictures[1:], monkeypatch, "zncc")
 
 
 @pytest.mark.usefixtures("variant")
