@@ -270,7 +270,6 @@ MOMENTS(floats, double, double, double, double, double)
         }                                                                                      \
         return total;                                                                          \
     }
-DIRECT(bytes, uint8_t)
 DIRECT(words, uint16_t)
 DIRECT(floats, float)
 DIRECT(doubles, double)
@@ -943,28 +942,91 @@ static INLINE const int32_t *VARIANT(few_squares)(const VARIANT(Band) *b, ptrdif
 #include "_correlation_bytes.h"
 #include "_correlation_scores.h"
 
-/* sum I (K - 128) of those windows of a row of bytes whose spread is open; neighbours share the reads
- * of taps. */
+/* Finds which of some windows of a row are open: their numbers. Returns how many. */
+static INLINE ptrdiff_t VARIANT(find_open)(const VARIANT(Rule) *rule, const float *under,
+                                           ptrdiff_t count, uint8_t open[BLOCK])
+{
+    /* A little above, because compilers may round the spreads otherwise than where they were open. */
+    const float lowest = (float)(rule->lowest * (1 + 0x1p-20));
+    ptrdiff_t found = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        open[found] = (uint8_t)i;
+        found += under[i] > 0 && under[i] < lowest;
+    }
+    return found;
+}
+
+/* sum I (K - 128) of the open windows of a row of bytes; neighbours share the reads of taps. */
 static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t row,
-                                       ptrdiff_t left, ptrdiff_t count, const float *under,
-                                       float lowest, double *out)
+                                       ptrdiff_t left, ptrdiff_t count, const uint8_t *open,
+                                       ptrdiff_t found, double *out)
 {
     const Layout *l = b->layout;
     const void *taps = b->own_taps[t - b->task];
     const uint8_t *pixels = b->planes + row * t->stride_y * l->pitch + left * t->stride_x;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        int open[TOGETHER] = {0}, all = 0;
-        for (int k = 0; k < TOGETHER && i + k < count; k++)
-            all += open[k] = under[i + k] > 0 && under[i + k] < lowest;
-        if (!open[0])
-            continue;
-        const uint8_t *p = pixels + i * t->stride_x;
+    for (ptrdiff_t i = 0, all; i < found; i += all) {
+        all = 1;
+        while (all < TOGETHER && i + all < found && open[i + all] < open[i] + TOGETHER)
+            all++;
+        const uint8_t *p = pixels + open[i] * t->stride_x;
         /* They take as long as two or three alone. */
-        const int is_some = all > 2 && i + TOGETHER <= count;
+        const int is_some = all > 2 && open[i] + TOGETHER <= count;
+        all = is_some ? all : 1;
         (is_some ? t->byte_sums->some : t->byte_sums->one)(t, p, l->lines * l->pitch, l->pitch, taps,
-                                                           out + i);
-        i += is_some ? TOGETHER - 1 : 0;
+                                                           out + open[i]);
     }
+}
+
+/* X of a window of bytes: sum I (K - 128) - sum I sum (K - 128) / n, of integers that doubles hold, so that the
+ * least spreads lose no digits either; `sum` is that of I (K - 128). */
+static INLINE double VARIANT(again_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t window,
+                                             double sum)
+{
+    const double n = (double)(t->height * t->width);
+    double products = n * sum;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        products -= VARIANT(sum_less_128)(t, c) *
+                    (b->has_few ? VARIANT(few_sums)(b, c, window)[0]
+                                : ((double *)b->s)[c * b->layout->x_pitch + window]);
+    return products / n;
+}
+
+/* X of a window of 16 bits. */
+static INLINE double VARIANT(again_of_words)(const VARIANT(Band) *b, const Task *t, ptrdiff_t window,
+                                             const uint8_t *pixels)
+{
+    const Layout *l = b->layout;
+    double mean[MOST_CHANNELS];
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + window] / (double)(t->height * t->width);
+    return t->gain * VARIANT(words_direct)(t, (const uint16_t *)(const void *)pixels,
+                                           l->lines * l->pitch, l->pitch, mean);
+}
+
+/* X of a window of floats, in the band's unit; its spread, and what is added to X, are made again, too,
+ * unless they are sure. */
+static INLINE double VARIANT(again_of_floats)(const VARIANT(Band) *b, const Task *t, ptrdiff_t window,
+                                              const uint8_t *pixels, int is_sure, double *spread,
+                                              double *shift, int *is_doubtful)
+{
+    const Layout *l = b->layout;
+    const ptrdiff_t plane = l->lines * l->pitch;
+    const double n = (double)(t->height * t->width);
+    double mean[MOST_CHANNELS], x;
+    if (is_sure) {
+        for (ptrdiff_t c = 0; c < t->channels; c++)
+            mean[c] = b->shift[c] + ((double *)b->s)[c * l->x_pitch + window] / n;
+        x = t->type == FLOATS ? VARIANT(floats_direct)(t, (const float *)(const void *)pixels, plane,
+                                                       l->pitch, mean)
+                              : VARIANT(doubles_direct)(t, (const double *)(const void *)pixels,
+                                                        plane, l->pitch, mean);
+    } else {
+        x = VARIANT(float_window)(t, pixels, plane, l->pitch, mean, spread, is_doubtful);
+        *spread *= b->unit * b->unit;
+        for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
+            *shift = (c ? *shift : 0) + t->means[c] * mean[c] * n * b->unit;
+    }
+    return t->gain * b->unit * x;
 }
 
 /* Makes scores of a row again whose spread is open, from direct sums. Returns 1 where the tile has
@@ -975,61 +1037,28 @@ static int VARIANT(make_again)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
                                VARIANT(Segment) *segment, const VARIANT(Spreads) *spreads,
                                double *shift, float *out)
 {
-    const Layout *l = b->layout;
-    /* A little above, because compilers may round the spreads otherwise than where they were open. */
-    const float lowest = (float)(rule->lowest * (1 + 0x1p-20)), *under = spreads->under;
-    const double n = (double)(t->height * t->width), square = b->unit * b->unit;
-    const ptrdiff_t plane = l->lines * l->pitch;
+    const ptrdiff_t at = row * t->stride_y * b->layout->pitch, item = correlation_item(t);
+    uint8_t open[BLOCK];
+    const ptrdiff_t found = VARIANT(find_open)(rule, spreads->under, count, open);
     double sums[BLOCK];
+    known->open += found;
     if (!known->is_double && known->open > budget)
         return 1;
-    if (b->own_taps)
-        VARIANT(sum_open_of_bytes)(b, t, row, left, count, under, lowest, sums);
+    t->direct += found;
     segment->has_made = 1;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        if (!(under[i] > 0 && under[i] < lowest))
-            continue;
-        known->open++;
-        if (!known->is_double && known->open > budget)
-            return 1;
-        t->direct++;
-        ptrdiff_t at = row * t->stride_y * l->pitch + (left + i) * t->stride_x;
-        double mean[MOST_CHANNELS], direct, spread = spreads->spread[i];
+    if (t->type == BYTES)
+        VARIANT(sum_open_of_bytes)(b, t, row, left, count, open, found, sums);
+    for (ptrdiff_t j = 0; j < found; j++) {
+        const ptrdiff_t i = open[j], window = left + i;
+        const uint8_t *pixels = b->planes + (at + window * t->stride_x) * item;
+        double spread = spreads->spread[i];
         int is_doubtful = 0;
-        const uint8_t *p = b->planes + at * correlation_item(t);
-        if (t->type >= FLOATS && spread >= rule->sure) {
-            for (ptrdiff_t c = 0; c < t->channels; c++)
-                mean[c] = b->shift[c] + ((double *)b->s)[c * l->x_pitch + left + i] / n;
-            direct = b->unit * (t->type == FLOATS
-                                    ? VARIANT(floats_direct)(t, (const float *)(const void *)p,
-                                                             plane, l->pitch, mean)
-                                    : VARIANT(doubles_direct)(t, (const double *)(const void *)p,
-                                                              plane, l->pitch, mean));
-        } else if (t->type >= FLOATS) {
-            direct = b->unit * VARIANT(float_window)(t, p, plane, l->pitch, mean, &spread,
-                                                     &is_doubtful);
-            spread *= square;
-            for (ptrdiff_t c = 0; c < t->channels && t->metric == NCC; c++)
-                shift[i] = (c ? shift[i] : 0) + t->means[c] * mean[c] * n * b->unit;
-        } else if (t->type == BYTES) {
-            /* n sum I (K - 128) - sum I sum (K - 128): of integers that doubles hold, so that the
-             * least spreads lose no digits either. */
-            direct = b->own_taps ? n * sums[i] : 0;
-            for (ptrdiff_t c = 0; c < t->channels; c++) {
-                const double sum = b->has_few ? VARIANT(few_sums)(b, c, left)[i]
-                                              : ((double *)b->s)[c * l->x_pitch + left + i];
-                mean[c] = sum / n, direct -= sum * VARIANT(sum_less_128)(t, c);
-            }
-            direct /= n * t->gain;
-            if (!b->own_taps)
-                direct = VARIANT(bytes_direct)(t, p, plane, l->pitch, mean);
-        } else {
-            for (ptrdiff_t c = 0; c < t->channels; c++)
-                mean[c] = (double)((int64_t *)b->s)[c * l->x_pitch + left + i] / n;
-            direct = VARIANT(words_direct)(t, (const uint16_t *)(const void *)p, plane, l->pitch,
-                                           mean);
-        }
-        double score = (t->gain * direct + shift[i]) * rule->scale / sqrt(spread);
+        const double x = t->type == BYTES   ? VARIANT(again_of_bytes)(b, t, window, sums[i])
+                         : t->type == WORDS ? VARIANT(again_of_words)(b, t, window, pixels)
+                                            : VARIANT(again_of_floats)(
+                                                  b, t, window, pixels, spread >= rule->sure,
+                                                  &spread, &shift[i], &is_doubtful);
+        double score = (x + shift[i]) * rule->scale / sqrt(spread);
         score = spread > 0 ? score : 0;
         score = score < 1 ? score : 1;
         out[i] = (float)(score > -1 ? score : -1) + 0.0f; /* 0 has no sign */
@@ -1046,15 +1075,17 @@ static INLINE void VARIANT(measure_spreads)(const VARIANT(Band) *b, ptrdiff_t ro
     const Layout *l = b->layout;
     double *spread = out->spread;
     if (b->has_few) { /* of which some scores are made again */
-        for (ptrdiff_t i = 0; i < count; i++) {
-            spread[i] = VARIANT(few_squares)(b, left)[i] *
-                        (t->metric == ZNCC ? (double)(t->height * t->width) : 1);
-            for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++) {
-                const double sum = VARIANT(few_sums)(b, c, left)[i];
-                spread[i] -= sum * sum;
-            }
-            out->under[i] = (float)spread[i];
+        const double times = t->metric == ZNCC ? (double)(t->height * t->width) : 1;
+        const int32_t *squares = VARIANT(few_squares)(b, left);
+        for (ptrdiff_t i = 0; i < count; i++)
+            spread[i] = squares[i] * times;
+        for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++) {
+            const int32_t *sums = VARIANT(few_sums)(b, c, left);
+            for (ptrdiff_t i = 0; i < count; i++)
+                spread[i] -= (double)sums[i] * sums[i];
         }
+        for (ptrdiff_t i = 0; i < count; i++)
+            out->under[i] = (float)spread[i];
         return;
     }
     if (t->type == BYTES)
@@ -1132,13 +1163,14 @@ static INLINE void VARIANT(measure_shift)(const VARIANT(Band) *b, const Task *t,
     double means[MOST_CHANNELS]; /* of the kernel, less what the sums are less */
     for (ptrdiff_t c = 0; c < t->channels; c++)
         means[c] = t->means[c];
-    if (b->has_few)
-        for (ptrdiff_t i = 0; i < count; i++) {
-            shift[i] = 0;
-            for (ptrdiff_t c = 0; c < t->channels; c++)
-                shift[i] += means[c] * VARIANT(few_sums)(b, c, left)[i];
+    if (b->has_few) {
+        memset(shift, 0, (size_t)count * sizeof *shift);
+        for (ptrdiff_t c = 0; c < t->channels && t->metric != ZNCC; c++) {
+            const int32_t *sums = VARIANT(few_sums)(b, c, left);
+            for (ptrdiff_t i = 0; i < count; i++)
+                shift[i] += means[c] * sums[i];
         }
-    else if (t->type == BYTES)
+    } else if (t->type == BYTES)
         VARIANT(bytes_shift)(t, means, b->s, l->x_pitch, left, count, shift);
     else if (t->type == WORDS)
         VARIANT(words_shift)(t, means, b->s, l->x_pitch, left, count, shift);
@@ -1245,8 +1277,6 @@ static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, const VARIANT(Parts)
         double own;
         VARIANT(measure_spreads)(b, row, left, count, spreads);
         VARIANT(measure_shift)(b, t, left, count, shift, &own);
-        for (ptrdiff_t i = 0; i < count && t->metric == ZNCC; i++)
-            shift[i] = 0;
     }
     if (VARIANT(make_again)(b, t, known, rule, row, left, count, budget, segment,
                             spreads, shift, out))
@@ -1729,7 +1759,7 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     return 0;
 }
 
-static int VARIANT(scores)(Task *t, ptrdiff_t count)
+static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
 {
     const Layout l = correlation_layout(t);
     Arena arena = {0}, doubles = {0};
@@ -1814,4 +1844,29 @@ static int VARIANT(scores)(Task *t, ptrdiff_t count)
     correlation_close(&doubles);
     correlation_close(&arena);
     return failed;
+}
+
+/* Kernels that are alike in what decides on mosaics are scored together, so that scores are those of
+ * each kernel alone. */
+static int VARIANT(scores)(Task *tasks, ptrdiff_t count)
+{
+    const Layout l = correlation_layout(tasks);
+    unsigned left = (1u << count) - 1;
+    for (ptrdiff_t first = 0; first < count; first++) {
+        if (!(left >> first & 1))
+            continue;
+        Task alike[MOST_KERNELS];
+        ptrdiff_t numbers[MOST_KERNELS], found = 0;
+        const double share = VARIANT(rough_share)(&tasks[first], &l);
+        for (ptrdiff_t k = first; k < count; k++)
+            if (left >> k & 1 && VARIANT(rough_share)(&tasks[k], &l) == share) {
+                left &= ~(1u << k);
+                numbers[found] = k, alike[found++] = tasks[k];
+            }
+        if (VARIANT(scores_of_alike)(alike, found))
+            return -1;
+        for (ptrdiff_t k = 0; k < found; k++)
+            tasks[numbers[k]] = alike[k];
+    }
+    return 0;
 }

@@ -18,9 +18,6 @@
 /* Products of what is left without a mosaic do not grow with kernels of more than so many pixels: they
  * are expected to be those of as many. Of ten photographs with kernels of 16 to 64. */
 #define MOST_EXPECTED (26 * 26)
-/* The share of their energy that smooth kernels have in `smooth_share`: what decides on mosaics has to
- * be the same for all kernels, so that their scores are those of each kernel alone. */
-#define USUAL_SMOOTH_SHARE 0.5
 /* The time of a product with a square, of a window, in that of a product of direct sums. */
 #define MOSAIC_TIME_OF_BYTES 1.7
 #define MOSAIC_TIME_OF_OTHERS 0.5
@@ -193,6 +190,16 @@ static void VARIANT(add_mosaic)(VARIANT(Band) *b, ptrdiff_t kernel, const VARIAN
     known->off += 0x1p-53 * largest * taps * roundings * (double)(down * across);
 }
 
+/* About the kernel's smooth_share, by which its rounding is expected when tiles get mosaics: one of few
+ * values, because kernels that are scored together have the same. */
+static double VARIANT(rough_share)(const Task *t, const Layout *l)
+{
+    return !correlation_mosaics(t, l).squares ? 0
+           : t->smooth_share > 0.25           ? 0.5
+           : t->smooth_share > 0.0625         ? 0.125
+                                              : 0.03125;
+}
+
 /* Lets a tile have a mosaic where more of its windows than that is worth are likely to be open without
  * it. `units`: of rounding, as `expect` has them. */
 static void VARIANT(choose_mosaic)(VARIANT(Band) *b, VARIANT(Region) *r, double units, double side)
@@ -200,7 +207,8 @@ static void VARIANT(choose_mosaic)(VARIANT(Band) *b, VARIANT(Region) *r, double 
     const Task *t = b->task;
     const double n = (double)(t->height * t->width), channels = (double)t->channels;
     const double off = units * b->unit * sqrt(8 * r->energy) / side; /* for a norm of 1 */
-    const double lowest = n * USUAL_SMOOTH_SHARE * off * off / (t->limit * t->limit);
+    const double lowest =
+        n * VARIANT(rough_share)(t, b->layout) * off * off / (t->limit * t->limit);
     const double squares = (double)(squares_under(t->height) * squares_under(t->width));
     const double time = channels * squares * (double)(r->rows * r->cols) *
                         (t->type == BYTES ? MOSAIC_TIME_OF_BYTES : MOSAIC_TIME_OF_OTHERS);

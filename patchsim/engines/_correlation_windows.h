@@ -13,6 +13,17 @@ typedef int32_t NAME(Sums) __attribute__((vector_size(4 * SUMS(AT_ONCE)), may_al
 typedef int32_t NAME(HalfSums) __attribute__((vector_size(2 * SUMS(AT_ONCE)), may_alias));
 #endif
 
+/* The sum of so many sums, a multiple of 4. */
+static INLINE int32_t NAME(total)(const void *sums, int count)
+{
+    typedef int32_t Four __attribute__((vector_size(16), aligned(4), may_alias));
+    const Four *fours = sums;
+    Four all = fours[0];
+    UNROLL16 for (int i = 1; i < count / 4; i++) all += fours[i];
+    all += SHUFFLE(all, all, (2, 3, 0, 1));
+    return all[0] + all[1];
+}
+
 /* Adds some lines under `windows` windows side by side, each with its own sums for every line. */
 static INLINE void NAME(add_lines)(NAME(Sums) sums[CHAINS],
 #ifdef HALF_DOT
@@ -70,16 +81,12 @@ static INLINE void NAME(add_windows)(const Task *t, const uint8_t *pixels, ptrdi
 #undef HALF
         UNROLL16 for (int i = 0; i < windows; i++)
         {
-            int32_t total = 0;
             UNROLL16 for (int line = 1; line < lines; line++) sums[i] += sums[line * windows + i];
-            for (int lane = 0; lane < SUMS(AT_ONCE); lane++)
-                total += sums[i][lane];
+            totals[i] += width < AT_ONCE ? 0 : NAME(total)(&sums[i], SUMS(AT_ONCE));
 #ifdef HALF_DOT
             UNROLL16 for (int line = 1; line < lines; line++) half[i] += half[line * windows + i];
-            for (int lane = 0; lane < SUMS(AT_ONCE) / 2; lane++)
-                total += half[i][lane];
+            totals[i] += NAME(total)(&half[i], SUMS(AT_ONCE) / 2);
 #endif
-            totals[i] += total;
         }
     }
     for (int i = 0; i < windows; i++)
