@@ -18,6 +18,10 @@ from patchsim.registration.planes import KernelPlane
 
 Floats = NDArray[np.float64]
 
+# A pose that scores so little less than the threshold may reach it in the last steps, or where its
+# score is exact.
+NEARLY = 1e-3
+
 # A candidate may score this share of what it must at full size for each level above, and on the
 # grid so much less. Of 175 plantings (the threshold being each one's own score) zncc fell to 0.918,
 # 0.831 and 0.859 one, two and three levels up at the lowest, and on the grid to this bar or more
@@ -113,8 +117,10 @@ class Limits:
         """Return the score that a candidate needs at a level, which has this share of contrast."""
         if self.threshold is None:
             return -math.inf
+        if level == 0:
+            return self.threshold - NEARLY
         bar = self.threshold * _FALL[self.metric] ** level
-        is_fine = level > 0 and contrast < _FINE and self.metric == "zncc"
+        is_fine = contrast < _FINE and self.metric == "zncc"
         return bar * _FINE_FALL if is_fine else bar
 
     def first_bars(self, bar: float, seen: Floats, *, is_dense: bool) -> Floats:

@@ -15,15 +15,12 @@ from patchsim.poses.pose import Pose
 from patchsim.registration import descent
 from patchsim.registration.first_look import BAND_BYTES
 from patchsim.registration.fitted import Fitted
-from patchsim.registration.kept_candidates import Limits, thinned
+from patchsim.registration.kept_candidates import NEARLY, Limits, thinned
 from patchsim.registration.levels import KernelLevels
 from patchsim.registration.planes import KernelPlane, KernelPlanes, Planes
 from patchsim.registration.polish import Polish, distinct
 from patchsim.registration.scoring import Scoring
 from patchsim.types import Pixels
-
-# A pose that scores so little less than the threshold may reach it in the last steps.
-_NEARLY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -268,7 +265,7 @@ def _of_part(
 
 def _best_of_places(fits: Sequence[Fitted], kernel: KernelPlane, limits: Limits) -> list[Fitted]:
     """Return what may become matches: of each place the best."""
-    floor = -math.inf if limits.threshold is None else limits.threshold - _NEARLY
+    floor = -math.inf if limits.threshold is None else limits.threshold - NEARLY
     fits = [fit for fit in fits if fit.score >= floor]
     rows = [(f.x, f.y, math.radians(f.pose.angle), math.log(f.pose.scale)) for f in fits]
     poses, scores = np.array(rows).reshape(-1, 4), np.array([fit.score for fit in fits])

@@ -99,6 +99,26 @@ def test_every_copy_is_found_and_nothing_else(astronaut, metric):
         check(near[0], place, pixels=0.25, degrees=0.4, share=0.012)
 
 
+@pytest.mark.parametrize("metric", ["zncc", "ncc", "ssd"])
+def test_a_threshold_finds_what_scores_it(astronaut, metric):
+    """The score of the best pose, found without a threshold, keeps it where it is the threshold."""
+    random = np.random.default_rng(0)
+    image = np.ascontiguousarray(astronaut[..., :1])
+    search, angles, scales = PoseSearch(image, metric, 255.0), Range(0.0, 360.0), Range(1.0, 1.0)
+    lost = 0
+    for _ in range(12):
+        size = int(random.integers(20, 60))
+        top, left = random.integers(60, 380, 2)
+        around = image[top - 40 : top + size + 40, left - 40 : left + size + 40, 0].astype(float)
+        turned = ndimage.rotate(around, random.uniform(0, 360), reshape=False, order=1)
+        noisy = turned[40:-40, 40:-40] + random.normal(0, 3, (size, size))
+        kernel = Kernel(np.clip(noisy, 0, 255).astype(np.uint8)[..., None])
+        best = max(search.find(kernel, scales, angles, most=1), key=lambda fit: fit.score)
+        found = search.find(kernel, scales, angles, threshold=best.score)
+        lost += not found
+    assert lost == 0
+
+
 def test_an_exact_copy_scores_1(coffee):
     kernel = coffee[40:71, 60:100]
     found = PoseSearch(coffee[:150, :200], "zncc", 255.0).find(
