@@ -979,9 +979,14 @@ def test_any_size_stride_and_type(data, seed):
     channels = data.draw(st.integers(1, 4))
     stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     image = values(rng, dtype, *size, channels)
-    if data.draw(st.booleans()):
+    kind = data.draw(st.sampled_from(["noise", "half flat", "shaded"]))
+    if kind == "half flat":
         image[:, : size[1] // 2] = image[0, 0]
     taps = values(rng, dtype, *kernel, channels)
+    if kind == "shaded":
+        y, x = np.indices(size)
+        shade = SPAN[dtype] * (0.4 + 0.4 * np.sin((x + y) / 50))
+        image = (image / 16 + shade[..., None]).astype(dtype)
     if (taps == taps[0, 0]).all():
         return
     variant = data.draw(st.sampled_from(VARIANTS))
