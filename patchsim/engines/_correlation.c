@@ -430,8 +430,13 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     t.part_width = (t.width + t.parts_x - 1) / t.parts_x;
     t.limit = may_repeat ? MAP_LIMIT : 1;
     Layout layout = correlation_layout(&t);
-    const size_t more = may_repeat && !is_direct ? correlation_doubles(&t, kernels).more : 0;
-    return PyLong_FromSize_t(correlation_scratch(&t, &layout, kernels) + more);
+    size_t most = 0; /* fewer may take more: the arrays of several have room for double precision */
+    for (Py_ssize_t count = 1; count <= kernels; count++) {
+        const size_t more = may_repeat && !is_direct ? correlation_doubles(&t, count).more : 0;
+        const size_t bytes = correlation_scratch(&t, &layout, count) + more;
+        most = most > bytes ? most : bytes;
+    }
+    return PyLong_FromSize_t(most);
 }
 
 static PyObject *at_once(PyObject *self, PyObject *args)

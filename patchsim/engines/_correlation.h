@@ -44,7 +44,7 @@
  *
  * Several kernels of one size are scored together: the pixels are transformed and summed once, and
  * each kernel takes its product with them, the way back and its scores. They are to the last bit
- * those of each kernel alone.
+ * those of each kernel alone. Where tiles may have mosaics these are kernels about as smooth.
  *
  * Nothing here knows Python; _correlation.c does.
  */
@@ -361,7 +361,9 @@ ptrdiff_t correlation_own_width(const Task *task);
 size_t correlation_own_bytes(const Task *task);
 void correlation_fill_own(const Task *task, void *out);
 
-/* What transforms without mosaics take, in bytes: 0 where there are none. */
+/* Whether tiles may have mosaics, and what these take, in bytes: 0 where there are none. */
+int correlation_has_mosaics(const Task *task);
+
 typedef struct {
     size_t squares; /* of the mosaics of a band's tiles */
     size_t steps;   /* the same of one, in double precision, with zeros beside it */
@@ -390,8 +392,8 @@ typedef struct {
 
 Part correlation_part(const Task *task, ptrdiff_t pass, ptrdiff_t channel);
 
-/* How many products of direct sums take as long as a window that is made again: its own, and more of
- * bytes, whose products are quick. */
+/* How many products of direct sums take as long as a window that is made again: its own, and what else
+ * it takes, which is more in the quick products of bytes. */
 double correlation_window_time(const Task *task);
 
 /* Windows of a tile that are summed directly before the tile is transformed again instead. */

@@ -493,11 +493,11 @@ typedef struct {
     void *wide;      /* the planes of these, where they take 16 bits or doubles */
     float *total;    /* [count][tile_values], of several kernels or of one in parts */
     double *double_work, *double_total, *made_spectra; /* the same, where needed */
+    const Task *doubled; /* whose spectra these are */
     float *mosaics;  /* [most][channels][squares], or NULL where there are none */
     double *steps;   /* of one: its values less the tile's constants, [channels][rows][steps_pitch] */
     double *lines, *weights[MOST_KERNELS]; /* of _correlation_mosaic.h */
     int has_weights; /* whether these are made */
-    const Task *doubled; /* whose spectra these are */
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     int has_few; /* these are of bytes, and int32_t */
@@ -588,9 +588,7 @@ SURVEY(words, uint16_t, TO_INTEGER)
 SURVEY(floats, float, TO_SINGLE)
 SURVEY(doubles, double, AS_IT_IS)
 #undef SURVEY
-#undef TO_INTEGER
 #undef TO_SINGLE
-#undef AS_IT_IS
 /* The exponent of a number that is not negative, in single precision: numbers of one exponent differ by
  * less than twice. */
 static INLINE int VARIANT(octave)(double value)
@@ -793,6 +791,8 @@ static ptrdiff_t VARIANT(count_open)(const VARIANT(Band) *b, VARIANT(Region) *r,
 }
 
 #include "_correlation_mosaic.h"
+#undef TO_INTEGER
+#undef AS_IT_IS
 
 /* Transforms two tiles, or one if `other` is NULL, and back for all kernels; or, in double
  * precision, for the one whose spectra are at hand. */
@@ -825,33 +825,37 @@ static void VARIANT(transform)(VARIANT(Band) *b, VARIANT(Region) *one, VARIANT(R
     const ptrdiff_t plane = l->lines * l->pitch * item;
     double rounding[MOST_KERNELS];
     const double(*less)[2] = (const double(*)[2])b->less;
-    const int has_mosaics = !is_double && (one->has_mosaic || (other && other->has_mosaic));
+    const int has_mosaics = !is_double && (one->has_mosaic || both[1]->has_mosaic);
     const float *mosaics[2] = {NULL};
     for (int i = 0; has_mosaics && i < 2; i++)
         mosaics[i] = VARIANT(squares_for)(b, both[i]);
     if (is_double) {
         const double *spectra =
             b->doubled->double_spectra ? b->doubled->double_spectra : b->made_spectra;
-        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, pitch, less, NULL,
-                             b->unit, &spectra, b->double_work, b->double_total, places, tiles, 0, x_pitch,
+        VARIANT(pair_double)(b->doubled, 1, pixels[0], pixels[1], plane, pitch, less, NULL, b->unit,
+                             &spectra, b->double_work, b->double_total, places, tiles, 0, x_pitch,
                              rounding);
     } else {
         const float *spectra[MOST_KERNELS];
         for (ptrdiff_t k = 0; k < count; k++)
             spectra[k] = t[k].spectra;
         VARIANT(pair_single)(t, count, pixels[0], pixels[1], plane, pitch, less,
-                             has_mosaics ? mosaics : NULL, b->unit, spectra, b->work, b->total, places, tiles, b->step, x_pitch, rounding);
+                             has_mosaics ? mosaics : NULL, b->unit, spectra, b->work, b->total,
+                             places, tiles, b->step, x_pitch, rounding);
     }
     const int is_square = t->sides.y == SIDE && t->sides.x == SIDE && !is_folded;
     const double unit =
         (is_double ? 0x1p-53 : 0x1p-24) * (is_square ? ROUNDING_UNITS : MORE_ROUNDING_UNITS);
-    for (ptrdiff_t k = 0; k < count; k++)
-        for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (other ? 2 : 1); i++) {
+        const int has_mosaic = !is_double && both[i]->has_mosaic;
+        const double largest = has_mosaic ? VARIANT(make_steps)(b, both[i]) : 0;
+        for (ptrdiff_t k = 0; k < count; k++) {
             VARIANT(Known) *known = &b->known[(first + k) * b->most + (both[i] - b->regions)];
             known->off = unit * rounding[k], known->is_double = is_double;
-            if (has_mosaics && both[i]->has_mosaic && (i == 0 || other))
-                VARIANT(add_mosaic)(b, k, both[i], known);
+            if (has_mosaic)
+                known->off += VARIANT(add_mosaic)(b, k, both[i], largest);
         }
+    }
 }
 
 typedef int32_t VARIANT(Masks) __attribute__((vector_size(4 * LANES)));
@@ -977,8 +981,8 @@ static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, pt
     }
 }
 
-/* X of a window of bytes: sum I (K - 128) - sum I sum (K - 128) / n, of integers that doubles hold, so that the
- * least spreads lose no digits either; `sum` is that of I (K - 128). */
+/* X of a window of bytes: sum I (K - 128) - sum I sum (K - 128) / n, of integers that doubles hold, so
+ * that the least spreads lose no digits either; `sum` is that of I (K - 128). */
 static INLINE double VARIANT(again_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t window,
                                              double sum)
 {
@@ -1661,36 +1665,33 @@ static void VARIANT(save)(const VARIANT(Band) *b, unsigned put_back)
     }
 }
 
+/* Lets tiles have mosaics where that is worth it, and orders all by the energy that is left. */
+static void VARIANT(choose_mosaics)(VARIANT(Band) *b, VARIANT(Region) **order)
+{
+    for (ptrdiff_t i = 0; b->mosaics && i < b->region_count; i++)
+        VARIANT(choose_mosaic)(b, &b->regions[i]);
+    if (b->has_weights)
+        qsort(order, (size_t)b->region_count, sizeof *order, VARIANT(by_energy));
+}
+
 /* Lets those tiles not wait for a transform in single precision of which more windows than `budget`
  * are likely to be open for all kernels. */
-static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget, VARIANT(Region) **order)
+static void VARIANT(expect)(VARIANT(Band) *b, ptrdiff_t budget)
 {
     const Task *t = b->task;
-    const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
-    const double units = ROUNDING_UNITS * 0x1p-24 * EXPECTED, pixels = (double)(t->height * t->width);
-    int has_mosaics = 0;
-    double own[MOST_KERNELS];
-    for (ptrdiff_t k = 0; k < b->count; k++)
-        own[k] = t[k].norm * sqrt(t[k].smooth_share);
     for (ptrdiff_t i = 0; i < b->region_count; i++) {
         VARIANT(Region) *r = &b->regions[i];
-        if (b->mosaics)
-            VARIANT(choose_mosaic)(b, r, units * sqrt(pixels), side);
-        has_mosaics |= r->has_mosaic;
-        const double grown = sqrt(r->has_mosaic && pixels > MOST_EXPECTED ? MOST_EXPECTED : pixels);
-        const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */
+        const double rounding = VARIANT(expected_rounding)(b, r);
         r->is_waiting = 0;
         for (ptrdiff_t k = 0; k < b->count; k++) {
             VARIANT(Known) *known = &b->known[k * b->most + i];
-            const VARIANT(Known) expected = {units * grown * norm * own[k], 0, 0};
+            const VARIANT(Known) expected = {rounding * t[k].norm * sqrt(t[k].smooth_share), 0, 0};
             known->open =
                 VARIANT(count_open)(b, r, VARIANT(rule_of)(b, t + k, r, &expected, 0).lowest);
             known->open *= 2; /* a transform in single precision is half of what is saved */
             r->is_waiting |= known->open <= budget;
         }
     }
-    if (has_mosaics)
-        qsort(order, (size_t)b->region_count, sizeof *order, VARIANT(by_energy));
 }
 
 /* Transforms those tiles in double precision of which more windows than `budget` are likely to be
@@ -1727,7 +1728,7 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     VARIANT(divide)(b, order);
     const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
     if (is_sampled && t->limit <= MAP_LIMIT)
-        VARIANT(expect)(b, budget, order);
+        VARIANT(choose_mosaics)(b, order), VARIANT(expect)(b, budget);
     /* The same tiles are pairs, and round alike, whatever the other kernels are. */
     for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once) {
         VARIANT(Region) *other = at_once > 1 && i > 0 ? order[i - 1] : NULL;
@@ -1850,16 +1851,15 @@ static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
  * each kernel alone. */
 static int VARIANT(scores)(Task *tasks, ptrdiff_t count)
 {
-    const Layout l = correlation_layout(tasks);
     unsigned left = (1u << count) - 1;
     for (ptrdiff_t first = 0; first < count; first++) {
-        if (!(left >> first & 1))
-            continue;
         Task alike[MOST_KERNELS];
         ptrdiff_t numbers[MOST_KERNELS], found = 0;
-        const double share = VARIANT(rough_share)(&tasks[first], &l);
+        const double share = VARIANT(rough_share)(&tasks[first]);
+        if (!(left >> first & 1))
+            continue;
         for (ptrdiff_t k = first; k < count; k++)
-            if (left >> k & 1 && VARIANT(rough_share)(&tasks[k], &l) == share) {
+            if (left >> k & 1 && VARIANT(rough_share)(&tasks[k]) == share) {
                 left &= ~(1u << k);
                 numbers[found] = k, alike[found++] = tasks[k];
             }
@@ -1867,6 +1867,8 @@ static int VARIANT(scores)(Task *tasks, ptrdiff_t count)
             return -1;
         for (ptrdiff_t k = 0; k < found; k++)
             tasks[numbers[k]] = alike[k];
+        if (left) /* others take memory of another size */
+            correlation_release();
     }
     return 0;
 }

@@ -15,8 +15,8 @@
 /* The pixels of a tile less its mosaic have at most this share of their energy less a constant, or
  * there is no mosaic. */
 #define WORTH_MOSAIC 0.6
-/* Products of what is left without a mosaic do not grow with kernels of more than so many pixels: they
- * are expected to be those of as many. Of ten photographs with kernels of 16 to 64. */
+/* Products of what is left once a mosaic is taken off do not grow with kernels of more than so many
+ * pixels: they are expected to be those of as many. Of ten photographs with kernels of 16 to 64. */
 #define MOST_EXPECTED (26 * 26)
 /* The time of a product with a square, of a window, in that of a product of direct sums. */
 #define MOSAIC_TIME_OF_BYTES 1.7
@@ -51,14 +51,10 @@
                 }                                                                              \
         return energy / 2; /* as of every eighth row */                                        \
     }
-#define TO_INTEGER(mean) floor((mean) + 0.5)
-#define AS_IT_IS(mean) (mean)
 SURVEY(bytes, uint8_t, TO_INTEGER)
 SURVEY(words, uint16_t, TO_INTEGER)
 SURVEY(floats, float, AS_IT_IS)
 #undef SURVEY
-#undef TO_INTEGER
-#undef AS_IT_IS
 
 static INLINE float *VARIANT(mosaic_of)(const VARIANT(Band) *b, const VARIANT(Region) *r)
 {
@@ -139,15 +135,10 @@ static __attribute__((noinline)) void VARIANT(add_some)(const VARIANT(Doubles) *
     memcpy(out, all, (size_t)count * sizeof *out);
 }
 
-/* Adds the products of a kernel's windows in a tile with its mosaic to those of the transforms, and
- * what they are off by, at most, to what is known of these. */
-static void VARIANT(add_mosaic)(VARIANT(Band) *b, ptrdiff_t kernel, const VARIANT(Region) *r,
-                                VARIANT(Known) *known)
+/* Makes the steps of a tile: the values of its mosaic less its constants. Returns the largest size. */
+static double VARIANT(make_steps)(VARIANT(Band) *b, const VARIANT(Region) *r)
 {
-    typedef VARIANT(Doubles) V;
-    enum { PARTS = 2 * MOSAIC / LANES, AT_ONCE = LANES / 4 }; /* vectors of a square; squares */
-    const Task *t = b->task + kernel;
-    const ptrdiff_t down = squares_under(t->height), across = squares_under(t->width);
+    const Task *t = b->task;
     const ptrdiff_t high = t->sides.y / MOSAIC, wide = t->sides.x / MOSAIC, pitch = steps_pitch(t);
     const double *means = b->means + (r - b->regions) * t->channels;
     const float *mosaic = VARIANT(mosaic_of)(b, r);
@@ -159,6 +150,19 @@ static void VARIANT(add_mosaic)(VARIANT(Band) *b, ptrdiff_t kernel, const VARIAN
                 b->steps[(c * high + y) * pitch + x] = step;
                 largest = largest > size ? largest : size;
             }
+    return largest;
+}
+
+/* Adds the products of a kernel's windows in a tile with its mosaic, of which `make_steps` made the steps,
+ * to those of the transforms. Returns what they are off by, at most. */
+static double VARIANT(add_mosaic)(VARIANT(Band) *b, ptrdiff_t kernel, const VARIANT(Region) *r,
+                                  double largest)
+{
+    typedef VARIANT(Doubles) V;
+    enum { PARTS = 2 * MOSAIC / LANES, AT_ONCE = LANES / 4 }; /* vectors of a square; squares */
+    const Task *t = b->task + kernel;
+    const ptrdiff_t down = squares_under(t->height), across = squares_under(t->width);
+    const ptrdiff_t high = t->sides.y / MOSAIC, pitch = steps_pitch(t);
     for (ptrdiff_t row = 0; row < r->rows; row++) {
         float *out = b->products + kernel * b->step + (r->top + row) * b->layout->x_pitch + r->left;
         const ptrdiff_t y = row % MOSAIC, rows = (y + t->height - 1) / MOSAIC + 1;
@@ -187,28 +191,38 @@ static void VARIANT(add_mosaic)(VARIANT(Band) *b, ptrdiff_t kernel, const VARIAN
     /* A weight is a difference of sums of so many taps, which are together no more than `taps`. */
     const double count = (double)(t->channels * t->height * t->width), taps = sqrt(count) * t->norm;
     const double roundings = (double)(t->height + t->width + t->channels + 3);
-    known->off += 0x1p-53 * largest * taps * roundings * (double)(down * across);
+    return 0x1p-53 * largest * taps * roundings * (double)(down * across);
+}
+
+/* What the rounding of a tile's products is expected to be, for a kernel of norm and smooth_share 1. */
+static double VARIANT(expected_rounding)(const VARIANT(Band) *b, const VARIANT(Region) *r)
+{
+    const Task *t = b->task;
+    const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
+    const double norm = b->unit * sqrt(8 * r->energy) / side; /* of every eighth row */
+    const double pixels = (double)(t->height * t->width);
+    const double grown = r->has_mosaic && pixels > MOST_EXPECTED ? MOST_EXPECTED : pixels;
+    return ROUNDING_UNITS * 0x1p-24 * EXPECTED * sqrt(grown) * norm;
 }
 
 /* About the kernel's smooth_share, by which its rounding is expected when tiles get mosaics: one of few
  * values, because kernels that are scored together have the same. */
-static double VARIANT(rough_share)(const Task *t, const Layout *l)
+static double VARIANT(rough_share)(const Task *t)
 {
-    return !correlation_mosaics(t, l).squares ? 0
-           : t->smooth_share > 0.25           ? 0.5
-           : t->smooth_share > 0.0625         ? 0.125
-                                              : 0.03125;
+    return !correlation_has_mosaics(t) ? 0
+           : t->smooth_share > 0.25    ? 0.5
+           : t->smooth_share > 0.0625  ? 0.125
+                                       : 0.03125;
 }
 
 /* Lets a tile have a mosaic where more of its windows than that is worth are likely to be open without
- * it. `units`: of rounding, as `expect` has them. */
-static void VARIANT(choose_mosaic)(VARIANT(Band) *b, VARIANT(Region) *r, double units, double side)
+ * it. */
+static void VARIANT(choose_mosaic)(VARIANT(Band) *b, VARIANT(Region) *r)
 {
     const Task *t = b->task;
     const double n = (double)(t->height * t->width), channels = (double)t->channels;
-    const double off = units * b->unit * sqrt(8 * r->energy) / side; /* for a norm of 1 */
-    const double lowest =
-        n * VARIANT(rough_share)(t, b->layout) * off * off / (t->limit * t->limit);
+    const double off = VARIANT(expected_rounding)(b, r) / t->limit;
+    const double lowest = n * VARIANT(rough_share)(t) * off * off;
     const double squares = (double)(squares_under(t->height) * squares_under(t->width));
     const double time = channels * squares * (double)(r->rows * r->cols) *
                         (t->type == BYTES ? MOSAIC_TIME_OF_BYTES : MOSAIC_TIME_OF_OTHERS);

@@ -296,6 +296,7 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
                                 const double *less, const float *const mosaics[2], int has_mosaics,
                                 double scale, int is_wave, ptrdiff_t term, Sides sides, REAL *tile)
 {
+    _Static_assert(MOSAIC == 16, "a square is as wide as a cell, and as high as 16 rows");
     const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
     const NAME(Twiddles) twiddles = TWIDDLES[my];
     const NAME(Wave) wave = NAME(wave_of)(term);

@@ -397,13 +397,16 @@ size_t correlation_segments(const Task *t, const Layout *l)
     return (size_t)(l->across * (l->wide / t->block + 2));
 }
 
+int correlation_has_mosaics(const Task *t)
+{
+    return t->metric == ZNCC && t->type != DOUBLES && t->limit <= MAP_LIMIT && !t->products &&
+           t->stride_y == 1 && t->stride_x == 1 && t->parts_y == 1 && t->parts_x == 1 &&
+           t->height <= MOST_UNDER_MOSAIC && t->width <= MOST_UNDER_MOSAIC;
+}
+
 Mosaics correlation_mosaics(const Task *t, const Layout *l)
 {
-    const int has_mosaics = t->metric == ZNCC && t->type != DOUBLES && t->limit <= MAP_LIMIT &&
-                            !t->products && t->stride_y == 1 && t->stride_x == 1 &&
-                            t->parts_y == 1 && t->parts_x == 1 &&
-                            t->height <= MOST_UNDER_MOSAIC && t->width <= MOST_UNDER_MOSAIC;
-    if (!has_mosaics)
+    if (!correlation_has_mosaics(t))
         return (Mosaics){0};
     const size_t channels = (size_t)t->channels, most = (size_t)(l->bands * l->across);
     const size_t columns = (size_t)(squares_under(t->width) * MOSAIC);

@@ -82,7 +82,7 @@ static INLINE void NAME(add_windows)(const Task *t, const uint8_t *pixels, ptrdi
         UNROLL16 for (int i = 0; i < windows; i++)
         {
             UNROLL16 for (int line = 1; line < lines; line++) sums[i] += sums[line * windows + i];
-            totals[i] += width < AT_ONCE ? 0 : NAME(total)(&sums[i], SUMS(AT_ONCE));
+            totals[i] += NAME(total)(&sums[i], SUMS(AT_ONCE));
 #ifdef HALF_DOT
             UNROLL16 for (int line = 1; line < lines; line++) half[i] += half[line * windows + i];
             totals[i] += NAME(total)(&half[i], SUMS(AT_ONCE) / 2);
