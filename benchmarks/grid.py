@@ -412,12 +412,17 @@ def interleaved(
     ours: Callable[[], None], theirs: Callable[[], None]
 ) -> Iterator[tuple[float, float]]:
     """CPU seconds of both, round by round."""
-    counts = [max(1, int(BURST_SECONDS / cpu_seconds(run))) for run in (ours, theirs)]
+    counts = [max(1, int(BURST_SECONDS / least_seconds(run))) for run in (ours, theirs)]
     start = time.perf_counter()
     for number in range(MOST_ROUNDS):
         if number >= LEAST_ROUNDS and time.perf_counter() - start > CELL_SECONDS:
             return
         yield cpu_seconds(ours, counts[0]), cpu_seconds(theirs, counts[1])
+
+
+def least_seconds(run: Callable[[], None]) -> float:
+    """CPU seconds of the quickest of some runs: the first one finds the caches of others."""
+    return min(cpu_seconds(run) for _ in range(LEAST_ROUNDS))
 
 
 def cpu_seconds(run: Callable[[], None], times: int = 1) -> float:
