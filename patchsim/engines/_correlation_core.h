@@ -1727,8 +1727,10 @@ static int VARIANT(correlate_band)(VARIANT(Band) *b, VARIANT(Region) **order, Ar
     const int is_sampled = t->metric == ZNCC || t->metric == NCC;
     VARIANT(divide)(b, order);
     const ptrdiff_t at_once = t->sides.folds > 1 ? 1 : 2;
-    if (is_sampled && t->limit <= MAP_LIMIT)
-        VARIANT(choose_mosaics)(b, order), VARIANT(expect)(b, budget);
+    if (is_sampled && t->limit <= MAP_LIMIT) {
+        VARIANT(choose_mosaics)(b, order);
+        VARIANT(expect)(b, budget);
+    }
     /* The same tiles are pairs, and round alike, whatever the other kernels are. */
     for (ptrdiff_t i = b->region_count - 1; i >= 0; i -= at_once) {
         VARIANT(Region) *other = at_once > 1 && i > 0 ? order[i - 1] : NULL;
@@ -1847,28 +1849,25 @@ static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
     return failed;
 }
 
+static int VARIANT(by_share)(const void *one, const void *other)
+{
+    const double a = VARIANT(rough_share)(one), b = VARIANT(rough_share)(other);
+    return (a > b) - (a < b);
+}
+
 /* Kernels that are alike in what decides on mosaics are scored together, so that scores are those of
- * each kernel alone. */
+ * each kernel alone. The tasks change places. */
 static int VARIANT(scores)(Task *tasks, ptrdiff_t count)
 {
-    unsigned left = (1u << count) - 1;
-    for (ptrdiff_t first = 0; first < count; first++) {
-        Task alike[MOST_KERNELS];
-        ptrdiff_t numbers[MOST_KERNELS], found = 0;
-        const double share = VARIANT(rough_share)(&tasks[first]);
-        if (!(left >> first & 1))
-            continue;
-        for (ptrdiff_t k = first; k < count; k++)
-            if (left >> k & 1 && VARIANT(rough_share)(&tasks[k]) == share) {
-                left &= ~(1u << k);
-                numbers[found] = k, alike[found++] = tasks[k];
-            }
-        if (VARIANT(scores_of_alike)(alike, found))
-            return -1;
-        for (ptrdiff_t k = 0; k < found; k++)
-            tasks[numbers[k]] = alike[k];
-        if (left) /* others take memory of another size */
+    qsort(tasks, (size_t)count, sizeof *tasks, VARIANT(by_share));
+    for (ptrdiff_t first = 0, alike; first < count; first += alike) {
+        alike = 1;
+        while (first + alike < count && !VARIANT(by_share)(&tasks[first], &tasks[first + alike]))
+            alike++;
+        if (first > 0) /* these take memory of another size */
             correlation_release();
+        if (VARIANT(scores_of_alike)(tasks + first, alike))
+            return -1;
     }
     return 0;
 }

@@ -710,9 +710,9 @@ static INLINE void NAME(multiply_groups)(const Task *t, ptrdiff_t count, ptrdiff
 static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                        const uint8_t *other, ptrdiff_t plane, ptrdiff_t pitch,
                        const double (*less)[2], const float *const *mosaics, double unit,
-                       const REAL *const *spectra,
-                       REAL *work, REAL *totals, const Place *places, int tiles, ptrdiff_t step,
-                       ptrdiff_t x_pitch, double *rounding)
+                       const REAL *const *spectra, REAL *work, REAL *totals,
+                       const Place *places, int tiles, ptrdiff_t step, ptrdiff_t x_pitch,
+                       double *rounding)
 {
     const Task *t = tasks;
     const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, tile = tile_values(t->sides);
@@ -742,9 +742,8 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             const float *own[2] = {NULL};
             for (int i = 0; mosaics && i < 2; i++)
                 own[i] = mosaics[i] + c * squares_of(t->sides);
-            squares += down(
-                one + c * plane + at, other + c * plane + at, pitch, less[c], own, share,
-                pass % t->terms, t->sides, work + c * tile);
+            squares += down(one + c * plane + at, other + c * plane + at, pitch, less[c], own,
+                            share, pass % t->terms, t->sides, work + c * tile);
         }
         for (ptrdiff_t k = 0; k < count; k++)
             rounding[k] += gathered(t) * sqrt(squares) * tasks[k].norms[pass] / side;

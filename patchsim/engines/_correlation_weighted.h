@@ -260,12 +260,9 @@ static void VARIANT(add_pixels)(VARIANT(Weigher) *g, const uint8_t *const pixels
                                 VARIANT(plain_of)(g, i));
         squares = VARIANT(down_plain)(g, none);
     } else
-        squares = (t->type == BYTES    ? VARIANT(down_bytes_double)
-                   : t->type == WORDS  ? VARIANT(down_words_double)
-                   : t->type == FLOATS ? VARIANT(down_floats_double)
-                                       : VARIANT(down_doubles_double))(
-            pixels[0] + at, pixels[1] + at, t->sides.folds * l->pitch, less[c], NULL, 1, 0,
-            t->sides, g->work);
+        squares = VARIANT(down_of_double)(t, 0)(pixels[0] + at, pixels[1] + at,
+                                                t->sides.folds * l->pitch, less[c], NULL, 1, 0,
+                                                t->sides, g->work);
     const ptrdiff_t planes[2] = {c, t->channels + (w->weight_planes > 1 ? c : 0)};
     const ptrdiff_t outputs[2] = {0, g->outputs.sums + c};
     VARIANT(add)(g, squares, part, planes, outputs, t->metric == ZNCC ? 2 : 1);
