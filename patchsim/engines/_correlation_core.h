@@ -98,7 +98,7 @@ FILL(fill_doubles, double)
  * they fit: MODULO is without a sign there, because C defines no overflow with one. Of floats
  * `less` is taken off, [channels], so that fewer digits are lost.
  */
-#define COLUMNS(NAME, PIXEL, SUM, SQUARE, A)                                                   \
+#define COLUMNS(NAME, PIXEL, SUM, SQUARE, A, GROWTH)                                           \
     static void VARIANT(NAME##_begin)(const PIXEL *planes, ptrdiff_t plane, ptrdiff_t pitch,   \
                                       ptrdiff_t channels, ptrdiff_t height, ptrdiff_t columns, \
                                       const double *less, SUM *sums, SQUARE *squares)          \
@@ -126,20 +126,23 @@ FILL(fill_doubles, double)
             (void)less;                                                                        \
             for (ptrdiff_t x = 0; x < pitch; x++) {                                            \
                 sum[x] += (SUM)A(p[x]) - (SUM)A(q[x]);                                         \
-                squares[x] += (SQUARE)A(p[x]) * (SQUARE)A(p[x]) -                              \
-                              (SQUARE)A(q[x]) * (SQUARE)A(q[x]);                               \
+                squares[x] += GROWTH((SQUARE)A(p[x]), (SQUARE)A(q[x]));                        \
             }                                                                                  \
         }                                                                                      \
     }
 #define ITSELF(pixel) (pixel)
 #define SHIFTED(pixel) ((double)(pixel) - less[c])
-COLUMNS(bytes, uint8_t, int32_t, int32_t, ITSELF)
-COLUMNS(words, uint16_t, int32_t, int64_t, ITSELF)
-COLUMNS(floats, float, double, double, SHIFTED)
-COLUMNS(doubles, double, double, double, SHIFTED)
+#define IN_WHOLE(one, other) (((one) - (other)) * ((one) + (other)))
+#define IN_FLOATS(one, other) ((one) * (one) - (other) * (other)) /* rounded as where it was added */
+COLUMNS(bytes, uint8_t, int32_t, int32_t, ITSELF, IN_WHOLE)
+COLUMNS(words, uint16_t, int32_t, int64_t, ITSELF, IN_WHOLE)
+COLUMNS(floats, float, double, double, SHIFTED, IN_FLOATS)
+COLUMNS(doubles, double, double, double, SHIFTED, IN_FLOATS)
 #undef COLUMNS
 #undef ITSELF
 #undef SHIFTED
+#undef IN_WHOLE
+#undef IN_FLOATS
 
 /* Those of windows along a row, of the sums of columns; those of floats are of either precision. */
 #define MOMENTS(NAME, SUM, SQUARE, RUN, WIDE, MODULO)                                          \
@@ -909,6 +912,7 @@ typedef struct {
     VARIANT(Singles) best, lows; /* the largest scores; the smallest spreads that are not open */
     int has_made;                /* scores were made again, one by one */
     int is_doubtful;             /* whether one of these is of a flat window */
+    int is_open;                 /* of a row: whether some are to be made again */
 } VARIANT(Segment);
 
 /* What a row's windows of one tile are scored with. */
@@ -1193,15 +1197,16 @@ static INLINE void VARIANT(measure_shift)(const VARIANT(Band) *b, const Task *t,
     }
 }
 
-/* Scores of some windows of a row, for one kernel, whose task is `t`; `shift` as `measure_shift` has
- * it. */
+/* Scores of some windows of a row, for one kernel, whose task is `t`, as `scores_of` makes them; `shift`
+ * as `measure_shift` has it. */
 static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spreads) *spreads,
-                                 const VARIANT(Rule) *rule, const float *products, ptrdiff_t row,
-                                 ptrdiff_t left, ptrdiff_t count, double *shift, float *out,
-                                 VARIANT(Segment) *segment, VARIANT(Masks) *opens)
+                                 const VARIANT(Rule) *rule, ptrdiff_t row, ptrdiff_t left,
+                                 ptrdiff_t count, double *shift, VARIANT(Segment) *segment)
 {
     float centred[BLOCK], made[BLOCK] __attribute__((aligned(64)));
     const float *under = spreads->under;
+    const float *products =
+        b->products + (t - b->task) * b->step + row * b->layout->x_pitch + left;
     const float *x = VARIANT(in_single)(b, t, products, row, left, count, centred);
     double own = t->own;
     const double gain = t->gain / b->unit;
@@ -1238,13 +1243,14 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
             made[i] = made[i] > -1 ? made[i] : -1;
         }
     }
-    memcpy(out, made, (size_t)count * sizeof *out);
+    memcpy(t->map + (b->top + row) * t->cols + left, made, (size_t)count * sizeof *made);
     for (ptrdiff_t i = count; i % LANES; i++)
         made[i] = made[count - 1];
     typedef VARIANT(Singles) Floats;
     typedef VARIANT(Masks) Masks;
     const float lowest = (float)rule->lowest;
     Floats best = segment->best, lows = segment->lows;
+    Masks opens = {0};
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         best = VARIANT(larger_of)(*(Floats *)(made + i), best);
         if (t->metric == SSD || t->metric == SAD)
@@ -1252,40 +1258,25 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
         const Floats low = *(const Floats *)(under + i);
         const Masks is_flat = low <= 0, is_open = (low < lowest) & ~is_flat;
         const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
-        *opens |= is_open;
+        opens |= is_open;
         lows = (Floats)((is_lower & (Masks)low) | (~is_lower & (Masks)lows));
     }
-    segment->best = best, segment->lows = lows;
+    segment->lows = lows, segment->is_open = VARIANT(is_any)(opens);
+    if (!segment->is_open)
+        segment->best = best;
 }
 
-/* Scores of some windows of a row; those that are open are made again. Returns 1 where the tile has
- * too many. */
-static INLINE int VARIANT(score)(VARIANT(Band) *b, Task *t, const VARIANT(Parts) *parts,
-                                 VARIANT(Known) *known, VARIANT(Spreads) *spreads,
-                                 const VARIANT(Rule) *rule, ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, ptrdiff_t budget,
-                                 VARIANT(Segment) *segment)
+/* Makes the open scores of a segment again, in whose best one no score of the row is yet. Returns 1 where
+ * the tile has too many. */
+static int VARIANT(remake)(VARIANT(Band) *b, Task *t, VARIANT(Known) *known,
+                           const VARIANT(Spreads) *spreads, const VARIANT(Rule) *rule, ptrdiff_t row,
+                           ptrdiff_t left, ptrdiff_t count, ptrdiff_t budget, double *shift,
+                           VARIANT(Segment) *segment)
 {
-    double shift[BLOCK];
     float *out = t->map + (b->top + row) * t->cols + left;
-    const float *products =
-        b->products + (t - b->task) * b->step + row * b->layout->x_pitch + left;
-    const VARIANT(Singles) before = segment->best;
-    VARIANT(Masks) opens = {0};
-    if (b->is_in_registers)
-        VARIANT(make_in_registers)(b, t, parts, rule, row, left, count, out, segment, &opens);
-    else
-        VARIANT(make)(b, t, spreads, rule, products, row, left, count, shift, out, segment, &opens);
-    if (!VARIANT(is_any)(opens))
-        return 0;
-    if (b->is_in_registers) { /* what they are made again from */
-        double own;
-        VARIANT(measure_spreads)(b, row, left, count, spreads);
-        VARIANT(measure_shift)(b, t, left, count, shift, &own);
-    }
-    if (VARIANT(make_again)(b, t, known, rule, row, left, count, budget, segment,
-                            spreads, shift, out))
+    if (VARIANT(make_again)(b, t, known, rule, row, left, count, budget, segment, spreads, shift, out))
         return 1;
-    VARIANT(Singles) best = before;
+    VARIANT(Singles) best = segment->best;
     ptrdiff_t i = 0;
     for (; i + LANES <= count; i += LANES)
         best = VARIANT(larger_of)(
@@ -1435,6 +1426,50 @@ static INLINE VARIANT(Rule) VARIANT(rule_of)(const VARIANT(Band) *b, const Task 
     return (VARIANT(Rule)){scale, lowest, sure};
 }
 
+/* Scores of a row of a tile, for the kernels whose bits are set; those that are open are made again.
+ * Returns the kernels for which the tile has too many. `segments`: those of the row, of the first
+ * kernel. */
+static unsigned VARIANT(score)(VARIANT(Band) *b, const VARIANT(Region) *r, const VARIANT(Parts) *parts,
+                               const VARIANT(Rule) *rules, ptrdiff_t row, ptrdiff_t budget,
+                               unsigned kernels, VARIANT(Segment) *segments)
+{
+    const ptrdiff_t right = r->left + r->cols, block = b->task->block;
+    unsigned opens = 0, again = 0;
+    for (ptrdiff_t k = 0; k < b->count && b->is_in_registers; k++)
+        if (kernels >> k & 1 &&
+            VARIANT(make_in_registers)(b, b->task + k, &parts[k], &rules[k], row, r->left, right,
+                                       segments + k * b->segments))
+            opens |= 1u << k;
+    if (b->is_in_registers && !opens)
+        return 0;
+    VARIANT(Spreads) spreads;
+    for (ptrdiff_t left = r->left, end; left < right; left = end, segments++) {
+        end = (left / block + 1) * block;
+        end = end < right ? end : right;
+        int is_measured = 0;
+        for (ptrdiff_t k = 0; k < b->count; k++) {
+            Task *t = b->task + k;
+            VARIANT(Segment) *segment = segments + k * b->segments;
+            double shift[BLOCK], own;
+            if (!((b->is_in_registers ? opens : kernels) >> k & 1) ||
+                (b->is_in_registers && !segment->is_open))
+                continue;
+            if (t->metric != SAD && !is_measured)
+                VARIANT(measure_spreads)(b, row, left, end - left, &spreads);
+            is_measured = 1;
+            if (b->is_in_registers) /* what they are made again from */
+                VARIANT(measure_shift)(b, t, left, end - left, shift, &own);
+            else
+                VARIANT(make)(b, t, &spreads, &rules[k], row, left, end - left, shift, segment);
+            if (segment->is_open &&
+                VARIANT(remake)(b, t, &b->known[k * b->most + (r - b->regions)], &spreads, &rules[k],
+                                row, left, end - left, budget, shift, segment))
+                again |= 1u << k;
+        }
+    }
+    return again;
+}
+
 /* Scores of a band's windows, for the kernels whose bits are set. Returns those of which tiles in
  * single precision have more than `budget` open windows, and have to be made again. */
 static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned kernels)
@@ -1447,7 +1482,6 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
         flat += 4 * FLAT * n * (n * b->shift[c] * b->shift[c] + b->largest);
     }
     unsigned again = 0;
-    VARIANT(Spreads) spreads;
     VARIANT(Parts) parts[MOST_KERNELS];
     for (ptrdiff_t k = 0; k < b->count && t->metric != SAD; k++)
         VARIANT(set_parts)(b, t + k, &parts[k]);
@@ -1461,41 +1495,30 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
             VARIANT(sum_excess)(b, row);
         b->is_in_registers = t->metric != SAD && !b->has_uniform &&
                              (b->has_few || t->type != BYTES || !t->products);
-        ptrdiff_t number = 0; /* of the segment in the row */
+        VARIANT(Segment) *segments = b->segment_memory; /* of the first kernel */
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             const VARIANT(Region) *r = &b->regions[i];
             if (row < r->top || row >= r->top + r->rows)
                 continue;
-            VARIANT(Rule) rules[MOST_KERNELS];
-            for (ptrdiff_t k = 0; k < b->count; k++)
-                rules[k] = VARIANT(rule_of)(b, t + k, r, &b->known[k * b->most + i], flat);
+            const ptrdiff_t column = r->left / t->block; /* of blocks */
+            const ptrdiff_t count = (r->left + r->cols - 1) / t->block + 1 - column;
+            const ptrdiff_t block = block_row * blocks + column;
             const int is_first = row == r->top || is_first_of_block;
             const int is_last = row == r->top + r->rows - 1 || is_last_of_block;
-            ptrdiff_t column = r->left / t->block; /* of blocks */
-            for (ptrdiff_t left = r->left, end; left < r->left + r->cols; left = end, number++) {
-                const ptrdiff_t block = block_row * blocks + column++;
-                end = column * t->block;
-                end = end < r->left + r->cols ? end : r->left + r->cols;
-                if (t->metric != SAD && !b->is_in_registers)
-                    VARIANT(measure_spreads)(b, row, left, end - left, &spreads);
-                for (ptrdiff_t k = 0; k < b->count; k++) {
-                    if (!(kernels >> k & 1))
-                        continue;
-                    Task *own = b->task + k;
-                    VARIANT(Known) *known = &b->known[k * b->most + i];
-                    VARIANT(Segment) *segment =
-                        (VARIANT(Segment) *)b->segment_memory + k * b->segments + number;
-                    if (is_first)
-                        *segment = (VARIANT(Segment)){(VARIANT(Singles)){0} - FLT_MAX,
-                                                      (VARIANT(Singles)){0} + FLT_MAX, 0, 0};
-                    if (VARIANT(score)(b, own, &parts[k], known, &spreads, &rules[k], row, left, end - left,
-                                       budget, segment))
-                        again |= 1u << k;
-                    if (is_last)
-                        VARIANT(settle)(b, own, r, known, &rules[k], segment, &own->maxima[block],
-                                        &own->errors[block]);
-                }
+            VARIANT(Rule) rules[MOST_KERNELS];
+            for (ptrdiff_t k = 0; k < b->count; k++) {
+                rules[k] = VARIANT(rule_of)(b, t + k, r, &b->known[k * b->most + i], flat);
+                for (ptrdiff_t j = 0; is_first && j < count; j++)
+                    segments[k * b->segments + j] = (VARIANT(Segment)){
+                        (VARIANT(Singles)){0} - FLT_MAX, (VARIANT(Singles)){0} + FLT_MAX, 0, 0, 0};
             }
+            again |= VARIANT(score)(b, r, parts, rules, row, budget, kernels, segments);
+            for (ptrdiff_t k = 0; k < b->count && is_last; k++)
+                for (ptrdiff_t j = 0; j < count && kernels >> k & 1; j++)
+                    VARIANT(settle)(b, t + k, r, &b->known[k * b->most + i], &rules[k],
+                                    &segments[k * b->segments + j], &t[k].maxima[block + j],
+                                    &t[k].errors[block + j]);
+            segments += count;
         }
     }
     return again;

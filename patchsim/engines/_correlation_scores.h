@@ -165,73 +165,87 @@ static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts,
     return VARIANT(joined)(halves);
 }
 
-/* Scores of some windows of a row, and what is noted of them. */
-static INLINE void VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *parts,
-                                      const VARIANT(Rule) *rule, const void *x, ptrdiff_t left, ptrdiff_t count,
-                                      Metric metric, int is_direct, ptrdiff_t channels, SumKind kind,
-                                      float *out, VARIANT(Segment) *segment, VARIANT(Masks) *opens)
+/* Scores of the windows `left` to `right` of a row, and what is noted of them in the segments of their
+ * blocks. Returns whether there are open ones: their segments are marked, and do not have the scores. */
+static INLINE int VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *all_parts,
+                                     const VARIANT(Rule) *rule, const void *x, ptrdiff_t left,
+                                     ptrdiff_t right, Metric metric, int is_direct, ptrdiff_t channels,
+                                     SumKind kind, float *out, VARIANT(Segment) *segment)
 {
     typedef VARIANT(Singles) Floats;
     typedef VARIANT(Masks) Masks;
     typedef VARIANT(FloatsAnywhere) Anywhere;
-    const ptrdiff_t item = is_direct && kind != FEW_SUMS ? 8 : 4;
+    const VARIANT(Parts) parts = *all_parts; /* that no score is written over */
+    const ptrdiff_t item = is_direct && kind != FEW_SUMS ? 8 : 4, block = t->block;
     const double times = !is_direct || kind != FEW_SUMS ? t->gain
-                         : metric == ZNCC               ? 1 / parts->size
+                         : metric == ZNCC               ? 1 / parts.size
                                                         : 1;
     const Floats none = {0}, scale = none + (float)(rule->scale * times), one = none + 1;
     const Floats lowest = none + (float)rule->lowest;
-    Floats best = segment->best, lows = segment->lows;
-    Masks is_open_in_any = {0};
-    for (ptrdiff_t i = 0; i < count; i += LANES) {
-        Floats score = VARIANT(products_of)(parts, (const uint8_t *)x + i * item, left + i,
-                                            metric, is_direct, channels, kind);
-        Floats low = none;
+    int is_open_in_any = 0;
+    for (ptrdiff_t begin = left, end; begin < right; begin = end, segment++) {
+        end = (begin / block + 1) * block;
+        end = end < right ? end : right;
+        Floats best = segment->best, lows = segment->lows;
+        Masks opens = {0};
+        for (ptrdiff_t i = begin; i < end; i += LANES) {
+            Floats score = VARIANT(products_of)(&parts, (const uint8_t *)x + (i - left) * item, i, metric,
+                                                is_direct, channels, kind);
+            Floats low = none;
+            if (metric != SSD) {
+                low = VARIANT(spreads_of)(&parts, i, metric, channels, kind);
+                const Masks has_spread = low > none;
+                const Floats root = scale * VARIANT(inverse_root)(low);
+                /* A sum with 0 is never -0, whose sign would be that of the rounding of X. */
+                score = score * (Floats)((Masks)root & has_spread) + none;
+                score = VARIANT(larger_of)(-one, score);
+            }
+            score = VARIANT(smaller_of)(one, score);
+            if (i + LANES <= end)
+                *(Anywhere *)(out + i - left) = score;
+            else { /* behind the last window its score and spread again */
+                const ptrdiff_t count = end - i;
+                float ends[2][LANES] __attribute__((aligned(64)));
+                *(Floats *)ends[0] = score, *(Floats *)ends[1] = low;
+                memcpy(out + i - left, ends[0], (size_t)count * sizeof *out);
+                for (ptrdiff_t lane = count; lane < LANES; lane++)
+                    for (int j = 0; j < 2; j++)
+                        ends[j][lane] = ends[j][count - 1];
+                score = *(Floats *)ends[0], low = *(Floats *)ends[1];
+            }
+            best = VARIANT(larger_of)(score, best);
+            if (metric == SSD)
+                continue;
+            const Masks is_flat = low <= none, is_open = (low < lowest) & ~is_flat;
+            const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
+            opens |= is_open;
+            lows = (Floats)((is_lower & (Masks)low) | (~is_lower & (Masks)lows));
+        }
         if (metric != SSD) {
-            low = VARIANT(spreads_of)(parts, left + i, metric, channels, kind);
-            const Masks has_spread = low > none;
-            const Floats root = scale * VARIANT(inverse_root)(low);
-            /* A sum with 0 is never -0, whose sign would be that of the rounding of X. */
-            score = score * (Floats)((Masks)root & has_spread) + none;
-            score = VARIANT(larger_of)(-one, score);
+            segment->lows = lows, segment->is_open = VARIANT(is_any)(opens);
+            is_open_in_any |= segment->is_open;
+            if (segment->is_open)
+                continue;
         }
-        score = VARIANT(smaller_of)(one, score);
-        if (i + LANES <= count)
-            *(Anywhere *)(out + i) = score;
-        else { /* behind the last window its score and spread again */
-            float ends[2][LANES] __attribute__((aligned(64)));
-            *(Floats *)ends[0] = score, *(Floats *)ends[1] = low;
-            memcpy(out + i, ends[0], (size_t)(count - i) * sizeof *out);
-            for (ptrdiff_t lane = count - i; lane < LANES; lane++)
-                for (int j = 0; j < 2; j++)
-                    ends[j][lane] = ends[j][count - i - 1];
-            score = *(Floats *)ends[0], low = *(Floats *)ends[1];
-        }
-        best = VARIANT(larger_of)(score, best);
-        if (metric == SSD)
-            continue;
-        const Masks is_flat = low <= none, is_open = (low < lowest) & ~is_flat;
-        const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
-        is_open_in_any |= is_open;
-        lows = (Floats)((is_lower & (Masks)low) | (~is_lower & (Masks)lows));
+        segment->best = best;
     }
-    segment->best = best, segment->lows = lows;
-    *opens = is_open_in_any;
+    return is_open_in_any;
 }
 
-/* The same, with constants that let the loops become few instructions. */
-static __attribute__((noinline)) void VARIANT(make_in_registers)(
+/* The same of the row of a tile, with constants that let the loops become few instructions. */
+static __attribute__((noinline)) int VARIANT(make_in_registers)(
     const VARIANT(Band) *b, const Task *t, const VARIANT(Parts) *parts, const VARIANT(Rule) *rule,
-    ptrdiff_t row, ptrdiff_t left, ptrdiff_t count, float *out, VARIANT(Segment) *segment,
-    VARIANT(Masks) *opens)
+    ptrdiff_t row, ptrdiff_t left, ptrdiff_t right, VARIANT(Segment) *segments)
 {
     const int is_direct = t->products != NULL;
     const ptrdiff_t at = (t - b->task) * b->step + row * b->layout->x_pitch + left;
+    float *out = t->map + (b->top + row) * t->cols + left;
     const void *x = b->products + at;
     if (is_direct && !b->has_few)
         x = (const double *)(const void *)b->products + at;
 #define SCORES(metric, is_direct, channels, kind)                                              \
-    VARIANT(scores_of)(t, parts, rule, x, left, count, metric, is_direct, channels, kind, out, \
-                       segment, opens)
+    return VARIANT(scores_of)(t, parts, rule, x, left, right, metric, is_direct, channels, kind, out, \
+                              segments)
 #define OF_KIND(metric, is_direct)                                                             \
     do {                                                                                       \
         if (b->has_few && t->channels == 1)                                                    \
