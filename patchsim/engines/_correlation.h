@@ -285,13 +285,25 @@ extern const Variant *const CORRELATION_VARIANTS[]; /* best first, NULL last */
 
 /* The tiles of a task, and the memory that it takes. */
 typedef struct {
-    ptrdiff_t tall, wide;   /* windows of a tile, at most */
+    ptrdiff_t tall;         /* windows of a tile's column, at most */
+    ptrdiff_t wide, last;   /* those of a tile's row, and of the last tile's */
     ptrdiff_t across;       /* tiles of a row */
     ptrdiff_t bands;        /* rows of tiles that are worked on together: 1, or 2 to make pairs */
     ptrdiff_t lines, pitch; /* pixels of a band's planes */
     ptrdiff_t x_pitch;      /* values of a row of products, and of sums */
     ptrdiff_t columns;      /* sums of columns */
 } Layout;
+
+/* Windows of a row of the tile that begins at the window `left`. */
+static inline ptrdiff_t tile_cols(const Layout *l, ptrdiff_t left)
+{
+    return left < (l->across - 1) * l->wide ? l->wide : l->last;
+}
+
+static inline ptrdiff_t widest_tile(const Layout *l)
+{
+    return l->wide > l->last ? l->wide : l->last;
+}
 
 /* Where the products of a tile go. */
 typedef struct {

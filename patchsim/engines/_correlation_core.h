@@ -1389,11 +1389,10 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
                            t->cols, b->s, b->e, l->x_pitch);
     else {
         /* Each tile begins anew, so that fewer roundings add up. */
-        for (ptrdiff_t left = 0; left < t->cols; left += l->wide)
+        for (ptrdiff_t left = 0; left < t->cols; left += tile_cols(l, left))
             VARIANT(floats_row)((double *)b->sums + left * t->stride_x,
                                 (double *)b->squares + left * t->stride_x, t->channels,
-                                columns, t->width, t->stride_x,
-                                t->cols - left < l->wide ? t->cols - left : l->wide,
+                                columns, t->width, t->stride_x, tile_cols(l, left),
                                 (double *)b->s + left, (double *)b->e + left, l->x_pitch);
         if (t->type == FLOATS)
             VARIANT(floats_find_flat)(b, row);
@@ -1631,9 +1630,9 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
     const double off = 0x1p-53 * size *
                        ((n * (double)t->channels + 2) * t->norm + sqrt(means) / t->gain);
     b->region_count = 0;
-    for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
+    for (ptrdiff_t left = 0, cols; left < t->cols; left += cols) {
         VARIANT(Region) *r = &b->regions[b->region_count++];
-        const ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
+        cols = tile_cols(l, left);
         *r = (VARIANT(Region)){.left = left, .rows = b->rows, .cols = cols};
         b->known[r - b->regions] = (VARIANT(Known)){off, 0, 0};
         if (t->type == FLOATS)
@@ -1648,9 +1647,9 @@ static void VARIANT(divide)(VARIANT(Band) *b, VARIANT(Region) **order)
     const Layout *l = b->layout;
     b->region_count = 0;
     for (ptrdiff_t top = 0; top < b->rows; top += l->tall)
-        for (ptrdiff_t left = 0; left < t->cols; left += l->wide) {
-            ptrdiff_t rows = b->rows - top < l->tall ? b->rows - top : l->tall;
-            ptrdiff_t cols = t->cols - left < l->wide ? t->cols - left : l->wide;
+        for (ptrdiff_t left = 0, cols; left < t->cols; left += cols) {
+            const ptrdiff_t rows = b->rows - top < l->tall ? b->rows - top : l->tall;
+            cols = tile_cols(l, left);
             VARIANT(Region) *r = order[b->region_count] = &b->regions[b->region_count];
             *r = (VARIANT(Region)){top, left, rows, cols, .is_waiting = 1};
             double *means = b->means + b->region_count++ * t->channels;

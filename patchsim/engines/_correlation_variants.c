@@ -226,11 +226,9 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
     return a < b ? a : b;
 }
 
-/* Shares of one size: of `count` windows, at most `most` each, in multiples of `step`. */
-static ptrdiff_t share(ptrdiff_t count, ptrdiff_t most, ptrdiff_t step)
+static ptrdiff_t divided(ptrdiff_t count, ptrdiff_t by) /* rounded up */
 {
-    ptrdiff_t shares = (count + most - 1) / most, each = (count + shares - 1) / shares;
-    return least(most, (each + step - 1) / step * step);
+    return (count + by - 1) / by;
 }
 
 #define DIRECT_ROWS 96 /* of a band: a multiple of all that registers hold */
@@ -240,23 +238,26 @@ Layout correlation_layout(const Task *t)
 {
     Layout l;
     if (t->products) {
-        const ptrdiff_t cols = (t->cols + DIRECT_COLS - 1) / DIRECT_COLS * DIRECT_COLS;
+        const ptrdiff_t cols = divided(t->cols, DIRECT_COLS) * DIRECT_COLS;
         /* Sums over windows of floats begin anew for each tile, so that fewer roundings add up. */
         l.wide = t->type == FLOATS && t->cols > DIRECT_COLS ? DIRECT_COLS : t->cols;
-        l.tall = DIRECT_ROWS, l.across = (t->cols + l.wide - 1) / l.wide, l.bands = 1;
+        l.tall = DIRECT_ROWS, l.across = divided(t->cols, l.wide), l.bands = 1;
+        l.last = t->cols - (l.across - 1) * l.wide;
         l.lines = DIRECT_ROWS + t->height - 1;
         l.pitch = (cols + t->width + 64 + 31) / 32 * 32;
         l.x_pitch = cols + 16;
         l.columns = l.pitch + 16;
         return l;
     }
-    ptrdiff_t tall = (t->sides.y - t->part_height) / t->stride_y + 1;
-    ptrdiff_t wide = (t->sides.x - t->part_width) / t->stride_x + 1;
-    if (wide > 16 && wide < t->cols)
-        wide -= wide % 16; /* whole vectors */
-    l.tall = share(t->rows, tall, 1);
-    l.wide = share(t->cols, wide, wide > 16 ? 16 : 1);
-    l.across = (t->cols + l.wide - 1) / l.wide;
+    const ptrdiff_t tall = (t->sides.y - t->part_height) / t->stride_y + 1;
+    l.tall = divided(t->rows, divided(t->rows, tall));
+    /* All but the last tile have whole vectors. */
+    const ptrdiff_t most = (t->sides.x - t->part_width) / t->stride_x + 1;
+    const ptrdiff_t step = most > 16 ? 16 : 1, whole = most / step * step;
+    const ptrdiff_t across = t->cols > most ? 1 + divided(t->cols - most, whole) : 1;
+    l.wide = across > 1 ? least(whole, divided(divided(t->cols, across), step) * step) : t->cols;
+    l.across = least(across, divided(t->cols, l.wide));
+    l.last = t->cols - (l.across - 1) * l.wide;
     l.bands = l.across % 2 && t->rows > l.tall && t->sides.folds == 1 ? 2 : 1;
     l.lines = (l.bands - 1) * l.tall * t->stride_y + (t->parts_y - 1) * t->part_height + t->sides.y;
     l.pitch = (l.across - 1) * l.wide * t->stride_x + (t->parts_x - 1) * t->part_width + t->sides.x;
@@ -264,7 +265,7 @@ Layout correlation_layout(const Task *t)
     ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
     if (l.pitch < columns)
         l.pitch = (columns + 31) / 32 * 32;
-    l.x_pitch = (l.across * l.wide + 15) / 16 * 16 + 16; /* a vector more than there are */
+    l.x_pitch = (t->cols + 15) / 16 * 16 + 16; /* a vector more than there are */
     l.columns = l.pitch + 16;
     return l;
 }
@@ -354,7 +355,7 @@ size_t correlation_plain_bytes(Sides sides)
 
 ptrdiff_t correlation_out_pitch(const Layout *l)
 {
-    return (l->wide + 15) / 16 * 16;
+    return (widest_tile(l) + 15) / 16 * 16;
 }
 
 size_t correlation_weighted_scratch(const Weighted *w, const Layout *l)
@@ -394,7 +395,7 @@ Part correlation_part(const Task *t, ptrdiff_t pass, ptrdiff_t channel)
 
 size_t correlation_segments(const Task *t, const Layout *l)
 {
-    return (size_t)(l->across * (l->wide / t->block + 2));
+    return (size_t)(l->across * (widest_tile(l) / t->block + 2));
 }
 
 int correlation_has_mosaics(const Task *t)

@@ -878,9 +878,9 @@ static int VARIANT(weighted)(Weighted *w)
         }
         b->region_count = 0;
         for (ptrdiff_t top = 0; top < b->rows; top += l.tall)
-            for (ptrdiff_t left = 0; left < t->cols; left += l.wide) {
+            for (ptrdiff_t left = 0, cols; left < t->cols; left += cols) {
                 const ptrdiff_t rows = b->rows - top < l.tall ? b->rows - top : l.tall;
-                const ptrdiff_t cols = t->cols - left < l.wide ? t->cols - left : l.wide;
+                cols = tile_cols(&l, left);
                 VARIANT(Region) *r = order[b->region_count] = &b->regions[b->region_count];
                 *r = (VARIANT(Region)){.top = top, .left = left, .rows = rows, .cols = cols};
                 (t->type == BYTES    ? VARIANT(survey_bytes)

@@ -135,8 +135,7 @@ def cut_of_tile(problem: Problem, windows: tuple[int, int]) -> Cut:
 
 def _transforms(problem: Problem, cut: Cut, windows: tuple[int, int]) -> float:
     """Return the time of the transforms of a tile of so many windows, over that of one."""
-    of_transform = cut.windows(problem.kernel[:2], problem.stride)
-    tiles = math.prod(-(-all_ // one) for all_, one in zip(windows, of_transform, strict=True))
+    tiles = cut.tiles(problem.kernel[:2], windows, problem.stride)
     planes = math.prod(cut.parts) * planes_of(problem)[2]
     return -(-tiles * cut.folds // 2) * cut.transform * (planes + cut_times.BACK)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -95,6 +95,13 @@ class Cut(NamedTuple):
             for side, length, step in zip(self.sides, lengths, stride, strict=True)
         )
         return rows, cols
+
+    def tiles(
+        self, kernel: tuple[int, int], windows: tuple[int, int], stride: tuple[int, int]
+    ) -> int:
+        """Return the tiles that so many windows (rows, cols) are divided into."""
+        rows, cols = self.windows(kernel, stride)
+        return -(-windows[0] // rows) * _tiles_across(windows[1], cols)
 
     def nbytes(self, planes: int) -> int:
         """Return the bytes of a kernel's transforms."""
@@ -188,11 +195,9 @@ def best_double_cut(
 
 def square_cut(kernel: tuple[int, int], windows: tuple[int, int], stride: tuple[int, int]) -> Cut:
     """Return the cut of a kernel in one part for transforms of `SIDE`, in which it fits."""
-    side = cut_times.side()
-    axes = zip(windows, kernel, stride, strict=True)
-    tiles = math.prod(-(-count // ((side - length) // step + 1)) for count, length, step in axes)
-    axis = _Axis(1, side, 1, 1)
-    return _cut_of(kernel, (1, axis, axis, -(-tiles // 2)), 1.0, 1.0)
+    axis = _Axis(1, cut_times.side(), 1, 1)
+    cut = _cut_of(kernel, (1, axis, axis, 0), 1.0, 1.0)
+    return cut._replace(pairs=-(-cut.tiles(kernel, windows, stride) // 2))
 
 
 def _cuts(
@@ -201,8 +206,20 @@ def _cuts(
     """Yield the cuts that may be the best."""
     axes = list(zip(kernel, windows, stride, strict=True))
     for folds in (1,) if stride[0] > 1 else (1, 2):
-        for down, across in itertools.product(_axes(*axes[0], folds), _axes(*axes[1])):
+        downs, acrosses = _axes(*axes[0], folds=folds), _axes(*axes[1], tiles_of=_tiles_across)
+        for down, across in itertools.product(downs, acrosses):
             yield folds, down, across, -(-down.tiles * across.tiles // (2 // folds))
+
+
+def _tiles_down(count: int, most: int) -> int:
+    """Return the tiles that so many rows of windows are divided into, of at most `most`."""
+    return -(-count // most)
+
+
+def _tiles_across(count: int, most: int) -> int:
+    """Return those of so many columns: all but the last one have whole vectors."""
+    whole = most // _VECTOR * _VECTOR or most
+    return 1 + max(0, -(-(count - most) // whole))
 
 
 def _cut_of(kernel: tuple[int, ...], division: _Division, transform: float, in_large: float) -> Cut:
@@ -224,6 +241,8 @@ _OF_PAIR = 0.13
 _FOLDED_SHARE = 0.7
 # The time of a product of two transforms in double precision, over that of a transform.
 _PRODUCT = 0.4
+# Tiles of the C begin at a multiple of so many columns.
+_VECTOR = 16
 # Larger transforms of a kernel do not stay prepared, which counts where few pairs share them.
 MOST_PREPARED, _FEW_PAIRS = 1 << 24, 2
 
@@ -243,7 +262,14 @@ def _values(sides: tuple[int, int], folds: int) -> tuple[int, int]:
     return of_tile, of_kernel
 
 
-def _axes(length: int, count: int, stride: int, folds: int = 1) -> list[_Axis]:
+def _axes(
+    length: int,
+    count: int,
+    stride: int,
+    *,
+    folds: int = 1,
+    tiles_of: Callable[[int, int], int] = _tiles_down,
+) -> list[_Axis]:
     """Return the axes that transforms may have, without those that another one is better than."""
     built = extension()
     assert built is not None, "it was built"
@@ -254,7 +280,7 @@ def _axes(length: int, count: int, stride: int, folds: int = 1) -> list[_Axis]:
             longest = -(-length // parts)
             if longest < side and (parts - 1) * longest < length:
                 windows = (side - longest) // stride + 1
-                axes.append(_Axis(parts, side, windows, -(-count // windows)))
+                axes.append(_Axis(parts, side, windows, tiles_of(count, windows)))
     if not axes:  # too long for any
         axes = [_Axis(built.MOST_PARTS, max(sides), 1, count)]
     best: list[_Axis] = []
