@@ -9,21 +9,31 @@ from patchsim.machine import extensions
 
 # The time of a transform back, over that of one there with the product.
 BACK = 0.3
+# What decides on the sides of transforms of floats was fitted to 13,000 maps: four photographs of
+# 512x512 and 1280x720, grey and RGB, uint8 and float32, kernels of 16 to 128 pixels, `ssd`, `ncc`
+# and `zncc`, each with up to 22 divisions of the map. Linux, an AMD EPYC (Zen 4) with 1 MiB for
+# each core. The chosen division took 3.4 % more time than the best one, in the mean; the best of
+# every size, metric and type, whatever the photograph, took 1.7 % more.
+#
+# The time of a pair of tiles, whatever its sides.
+OF_PAIR = 0.15
+# How much longer transforms take for each doubling of their values, and those of another width than
+# `SIDE` (256), for which code without loops was written; folded ones of as many values take less.
+# And by how much for each doubling of the MiB of the tile's transforms and the kernel's, from so
+# many on.
+_DOUBLED, _OTHER_WIDTH, _FOLDED, _FAR_SPECTRA, _NEAR_MIB = 0.07, 1.2, 0.9, 0.13, 0.5
+# How much longer 256x256 windows take for each doubling of the MiB of the products that are made
+# before they are scored.
+_FAR_PRODUCTS = 0.2
 # How much longer a tile takes that is transformed in double precision, or has windows of which as
-# many are summed directly as that would take; folded ones take less. Of 84 maps of photographs.
-_AGAIN, _AGAIN_FOLDED = 1.1, 0.8
+# many are summed directly as that would take; folded ones take less.
+_AGAIN, _AGAIN_FOLDED = 1.35, 0.8
 # And by how much, for each 256x256 values of single precision in all planes, beyond so many.
-_CACHED_DOUBLES, _UNCACHED_DOUBLES = 5, 0.4
-# How many times the windows that transforms of 256x256 leave open others and folded ones do: their
-# rounding is 4/3.
-_MORE_OPEN = 1.4
-# How much longer transforms of a folded tile take, of as many values; and those along an axis that
-# is not of `SIDE` values (256), for which code without loops was written.
-_FOLDING, _OTHER_SIDE = 1.15, 1.03
-# And by how much transforms that do not fit the cache of a core, for each 256x256 values beyond so
-# many; folded ones for each plane. Linux, an Intel Xeon with 2 MiB for each core, images of one and
-# three channels.
-_CACHED_AREA, _UNCACHED, _UNCACHED_FOLDED = 4, 0.07, 0.02
+_CACHED_DOUBLES, _UNCACHED_DOUBLES = 4.5, 0.13
+# How many times the windows that transforms of 256x256 leave open others and folded ones do.
+_MORE_OPEN = 2.4
+# How much longer transforms of a folded tile take, of as many values, whose spectra are near.
+_FOLDING = 1.15
 # How much longer transforms of many planes take that fill a cache of 2 MiB, or whose sides leave
 # too few registers; measured with kernels of 64 and 128 on an Intel Xeon.
 _FAR, _NEAR_VALUES, _NEAR_SIDES = 1.5, 1 << 18, (512, 768)
@@ -32,7 +42,7 @@ _FAR, _NEAR_VALUES, _NEAR_SIDES = 1.5, 1 << 18, (512, 768)
 # cache. Linux, an AMD EPYC (Zen 4) with 1 MiB for each core; kernels of 16 to 64 with masks,
 # 1920x1080, grey and RGB, sides of 128 to 1024. Beside that, tiles of another width than 256 took
 # so much longer.
-_CACHED_DOUBLE, _UNCACHED_DOUBLE, _OTHER_WIDTH = 0.5, 0.4, 1.12
+_CACHED_DOUBLE, _UNCACHED_DOUBLE, _OTHER_WIDTH_OF_DOUBLES = 0.5, 0.4, 1.12
 
 
 @cache
@@ -54,20 +64,27 @@ def of_floats(sides: tuple[int, int], folds: int, planes: int, *, is_near: bool)
 
     `is_near`: the spectra of many planes pass through the cache.
     """
-    transform = in_cache(sides, folds)
     if is_near:
-        return transform * (_FAR if _is_far(sides, folds) else 1.0)
-    for_area = _UNCACHED_FOLDED * planes if folds > 1 else _UNCACHED
-    transform *= max(1.0, 1 + for_area * (_area(sides, folds) - _CACHED_AREA))
-    transform *= _OTHER_SIDE if sides[0] != side() * folds else 1.0
-    return transform * (_OTHER_SIDE if sides[1] != side() else 1.0)
+        return in_cache(sides, folds) * (_FAR if _is_far(sides, folds) else 1.0)
+    area = _area(sides, folds)
+    transform = area * max(0.5, 1 + _DOUBLED * math.log2(area))
+    transform *= _FOLDED if folds > 1 else 1.0
+    transform *= _OTHER_WIDTH if sides[1] != side() else 1.0
+    mib = planes * area  # a plane's values are half of one, and the kernel's are as many
+    return transform * (1 + _FAR_SPECTRA * max(0.0, math.log2(mib / _NEAR_MIB)))
+
+
+def of_far_products(rows: int, cols: int, rows_at_once: int) -> float:
+    """Return the time that the windows of a map take longer because products leave the cache."""
+    mib = 4 * rows_at_once * cols / (1 << 20)
+    return rows * cols / side() ** 2 * _FAR_PRODUCTS * max(0.0, math.log2(mib))
 
 
 def of_doubles(sides: tuple[int, int], folds: int) -> float:
     """Return the time of a transform in double precision, over one of 256x256 in it."""
     area = _area(sides, folds)
     transform = area * math.pow(max(area, _CACHED_DOUBLE), _UNCACHED_DOUBLE)
-    return transform * (_OTHER_WIDTH if sides[1] != side() else 1.0)
+    return transform * (_OTHER_WIDTH_OF_DOUBLES if sides[1] != side() else 1.0)
 
 
 def made_again(sides: tuple[int, int], folds: int, planes: int, share: float) -> float:

@@ -23,9 +23,9 @@ _SSD_ERROR = 1e-3
 # of 8 to 128. Beside direct sums, transforms by AVX-512 and AVX2 take 1.4 to 1.5 times as long on
 # an Intel Xeon: theirs is the mean of both, which is off by less than a fourth on either.
 COSTS = {
-    "avx512": (1.7e-4, 4.4e-12, 6.5e-10, 9.5e-10),
-    "avx2": (2.0e-4, 1.1e-11, 8.2e-10, 1.2e-9),
-    "sse2": (3.1e-4, 2.6e-11, 1.0e-9, 1.8e-9),
+    "avx512": (1.6e-4, 4.4e-12, 6.5e-10, 9.5e-10),
+    "avx2": (1.9e-4, 1.1e-11, 8.2e-10, 1.2e-9),
+    "sse2": (2.9e-4, 2.6e-11, 1.0e-9, 1.8e-9),
 }
 # Seconds of a product in a direct sum of 16 bits, or of floats, in double precision; means of both.
 DOUBLES = {"avx512": 3.6e-11, "avx2": 5.6e-11, "sse2": 1.5e-10}
@@ -43,11 +43,10 @@ CALL_SECONDS = 1.3e-4
 # About how many tiles of 256x256 have windows of next to none of their contrast: where correlations
 # must be as exact as in a map, these are summed directly, or the tile is transformed again in
 # double precision, which takes as long. The windows of large kernels have more contrast; the share
-# falls with the square of the kernel's area over that of bytes or of other types. With sides chosen
-# by this, maps of four photographs of 256x256 to 1280x720 with kernels of 16 to 64 took 2 % more
-# than with the best of four such shares, in the mean.
-_MADE_AGAIN = {"ncc": 0.03, "zncc": 0.7}
-_AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 4096
+# falls with the square of the kernel's area over that of bytes or of other types. Fitted with the
+# figures of `cut_times`.
+_MADE_AGAIN = {"ncc": 0.03, "zncc": 0.8}
+_AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 3500
 # How much longer the pixels of `sad` take. Nothing is summed over windows, and their scores take no
 # time beside that.
 _PIXELS_OF_SAD = 1.7
@@ -194,9 +193,9 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     height, _, channels = problem.kernel
     cut = cut_of(problem)
     bands = -(-rows // cut.windows(problem.kernel[:2], problem.stride)[0])
-    transform *= cut.transform
     pairs = cut.pairs * problem.threads
-    scoring = rows * cols * window * _WINDOWS[problem.dtype]
+    scoring = rows * cols * window * _WINDOWS[problem.dtype] + pairs * transform * cut_times.OF_PAIR
+    transform *= cut.transform
     pixel *= _PIXELS[problem.dtype]
     summing = problem.image[1] * channels * (rows * problem.stride[0] + bands * height) * pixel
     planes = planes_of(problem)

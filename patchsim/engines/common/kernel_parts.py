@@ -159,15 +159,17 @@ def best_cut(
     for folds, down, across, pairs in _cuts(kernel[:2], windows, stride):
         sides, count = (down.side, across.side), down.parts * across.parts
         transform = cut_times.of_floats(sides, folds, planes, is_near=is_near)
-        again = cut_times.made_again(sides, folds, planes, share_made_again) - 1
-        again *= _FOLDED_SHARE if folds > 1 else 1.0
-        made = transform * (count * planes + cut_times.BACK) * (1 + again)
-        made += 0.0 if is_near else _OF_PAIR * planes
+        again = cut_times.made_again(sides, folds, planes, share_made_again)
+        made = transform * (count * planes + cut_times.BACK) * again
         spectrum = _values(sides, folds)[1] if is_near else 0
         is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
         # The kernel's own transforms take about as long as a pair's.
         prepared = transform * count * planes if is_large else 0.0
-        cuts.append((pairs * made + prepared, folds, down, across, pairs, transform))
+        at_once = _rows_at_once(windows[0], down, across, folds)
+        others = 0.0
+        if not is_near:
+            others = pairs * cut_times.OF_PAIR + cut_times.of_far_products(*windows, at_once)
+        cuts.append((pairs * made + prepared + others, folds, down, across, pairs, transform))
     _, folds, down, across, pairs, transform = min(cuts)
     in_cache = transform if is_near else cut_times.in_cache((down.side, across.side), folds)
     in_large = in_cache * (down.parts * across.parts * planes + 1) / (planes + 1)
@@ -211,6 +213,12 @@ def _cuts(
             yield folds, down, across, -(-down.tiles * across.tiles // (2 // folds))
 
 
+def _rows_at_once(rows: int, down: _Axis, across: _Axis, folds: int) -> int:
+    """Return the rows of windows whose products are made before they are scored."""
+    bands = 2 if folds == 1 and across.tiles % 2 else 1  # to make pairs
+    return min(rows, bands * -(-rows // down.tiles))
+
+
 def _tiles_down(count: int, most: int) -> int:
     """Return the tiles that so many rows of windows are divided into, of at most `most`."""
     return -(-count // most)
@@ -233,12 +241,6 @@ def _cut_of(kernel: tuple[int, ...], division: _Division, transform: float, in_l
     return Cut(parts, sides, folds, pairs, transform, transforms)
 
 
-# A pair of tiles takes this more for each plane, whatever its sides are, over the time of a
-# transform of 256x256.
-_OF_PAIR = 0.13
-# Sides are chosen with so much of the time in which folded tiles are made again, because arrays of
-# two tiles fill the cache sooner. Of 84 maps of photographs.
-_FOLDED_SHARE = 0.7
 # The time of a product of two transforms in double precision, over that of a transform.
 _PRODUCT = 0.4
 # Tiles of the C begin at a multiple of so many columns.
