@@ -344,16 +344,38 @@ def test_folded_tiles_of_odd_and_even_kernels(size, shape, rng, monkeypatch):
 @pytest.mark.parametrize("kernel", [(32, 32), (64, 64), (128, 128), (9, 200), (256, 256)])
 @pytest.mark.parametrize("windows", [(1, 1), (193, 193), (385, 257), (897, 1900)])
 def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows):
-    def time_of(down, across, folds):
-        return cut_times.of_floats((down, across), folds, 1, is_near=False)
-
     chosen = kernel_parts.best_cut((*kernel, 1), windows)
-    least = math.inf
-    for folds, down, across, parts, pairs in all_cuts(kernel, windows):
-        time = time_of(down, across, folds) * (parts + 0.3)
-        least = min(least, pairs * (time + kernel_parts._OF_PAIR))
-    time = time_of(*chosen.sides, chosen.folds) * (math.prod(chosen.parts) + 0.3)
-    assert chosen.pairs * (time + kernel_parts._OF_PAIR) == pytest.approx(least)
+    least, of_chosen = math.inf, math.inf
+    for folds, down, across, parts, pairs, rows in all_cuts(kernel, windows):
+        transform = cut_times.of_floats((down, across), folds, 1, is_near=False)
+        time = pairs * (transform * (parts + 0.3) + 0.15)
+        products = 4 * rows * windows[1] / 2**20
+        time += math.prod(windows) / 2**16 * 0.2 * max(0, math.log2(products))
+        least = min(least, time)
+        if (down, across, folds, parts) == (*chosen.sides, chosen.folds, math.prod(chosen.parts)):
+            of_chosen = min(of_chosen, time)
+            assert pairs >= chosen.pairs
+    assert of_chosen == pytest.approx(least)
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize(
+    ("cols", "tiles"), [(97, 1), (98, 2), (192, 2), (193, 2), (194, 3), (289, 3), (290, 4)]
+)
+@pytest.mark.usefixtures("variant")
+def test_the_last_tile_of_a_row_has_the_windows_that_are_no_vector(
+    cols, tiles, folds, rng, monkeypatch
+):
+    """Tiles of 97 windows begin at multiples of 96. All are made again, and so are counted."""
+    cut_like(monkeypatch, (1, 1), (folds * 128, 128), folds)
+    counts = watched_counts(monkeypatch)
+    image = rng.integers(0, 2, (128, cols + 31, 1)).astype(np.uint16)
+    image[:24] *= 65535
+    kernel = image[60:92, 20:52].copy()
+    check(found(image, kernel, "zncc"), plain_map(image, kernel, "zncc"))
+    assert counts[-1][1] == tiles
+    cut = kernel_parts.Cut((1, 1), (folds * 128, 128), folds, 1, 1.0, 0.0)
+    assert cut.tiles((32, 32), (97, cols), (1, 1)) == tiles
 
 
 def test_a_single_block_is_transformed_in_a_tile_of_its_own_size(rng):

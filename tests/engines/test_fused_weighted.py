@@ -245,12 +245,12 @@ def test_sides_are_those_that_take_least_as_all_of_them_say(kernel, windows, wor
         area = down * across / folds / 256**2
         cached, power = cut_times._CACHED_DOUBLE, cut_times._UNCACHED_DOUBLE
         in_parts = parts * (forward + kernel_parts._PRODUCT * products) + backward
-        other = cut_times._OTHER_WIDTH if across != 256 else 1
+        other = cut_times._OTHER_WIDTH_OF_DOUBLES if across != 256 else 1
         return other * area * max(area, cached) ** power * in_parts
 
     chosen = kernel_parts.best_double_cut(kernel, kernel_parts.DoubleWork(*work), windows)
     least = math.inf
-    for folds, down, across, parts, pairs in all_cuts(kernel, windows):
+    for folds, down, across, parts, pairs, _ in all_cuts(kernel, windows):
         least = min(least, pairs * time_of(down, across, folds, parts))
     time = time_of(*chosen.sides, chosen.folds, math.prod(chosen.parts))
     assert chosen.pairs * time == pytest.approx(least)
