@@ -9,11 +9,11 @@ from patchsim.machine import extensions
 
 # The time of a transform back, over that of one there with the product.
 BACK = 0.3
-# What decides on the sides of transforms of floats was fitted to 13,000 maps: four photographs of
-# 512x512 and 1280x720, grey and RGB, uint8 and float32, kernels of 16 to 128 pixels, `ssd`, `ncc`
-# and `zncc`, each with up to 22 divisions of the map. Linux, an AMD EPYC (Zen 4) with 1 MiB for
-# each core. The chosen division took 3.4 % more time than the best one, in the mean; the best of
-# every size, metric and type, whatever the photograph, took 1.7 % more.
+# The figures by which sides of transforms of floats are chosen were fitted to 13,000 maps: four
+# photographs of 512x512 and 1280x720, grey and RGB, uint8 and float32, kernels of 16 to 128 pixels,
+# `ssd`, `ncc` and `zncc`, each with up to 22 divisions of the map. Linux, an AMD EPYC (Zen 4) with
+# 1 MiB for each core. The chosen division took 3.4 % more time than the best one, in the mean; the
+# best of every size, metric and type, whatever the photograph, took 1.7 % more.
 #
 # The time of a pair of tiles, whatever its sides.
 OF_PAIR = 0.15

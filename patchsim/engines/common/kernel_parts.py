@@ -226,8 +226,8 @@ def _tiles_down(count: int, most: int) -> int:
 
 def _tiles_across(count: int, most: int) -> int:
     """Return those of so many columns: all but the last one have whole vectors."""
-    whole = most // _VECTOR * _VECTOR or most
-    return 1 + max(0, -(-(count - most) // whole))
+    in_vectors = most // _VECTOR * _VECTOR or most
+    return 1 + max(0, -(-(count - most) // in_vectors))
 
 
 def _cut_of(kernel: tuple[int, ...], division: _Division, transform: float, in_large: float) -> Cut:
