@@ -11,6 +11,7 @@ from patchsim.engines import Problem, fft, simd
 from patchsim.engines.common import fused_costs, kernel_parts
 from patchsim.machine import extensions
 from patchsim.planning import planner
+from patchsim.search.prepared import KeptKernels
 
 SPAN = {"uint8": 255, "uint16": 65535, "float32": 1}
 
@@ -50,10 +51,21 @@ def test_the_time_that_prepares_a_kernel_is_spread_over_the_images():
 
     assert preparing(32, 8) == pytest.approx(preparing(32, 1) / 8)
     # Of a large kernel it is not: its transforms are made again for each image.
-    planes = fused_costs.planes_of(problem((1200, 1200), (500, 500), channels=3))[2]
-    cut = fused_costs.cut_of(problem((1200, 1200), (500, 500), channels=3))
-    assert cut.nbytes(planes) > kernel_parts.MOST_PREPARED
+    large = problem((1200, 1200), (500, 500), channels=3)
+    assert not KeptKernels.has_room(fused_costs.kernel_bytes(large), 1 << 40)
     assert preparing(500, 8) == preparing(500, 1)
+
+
+@pytest.mark.parametrize("products", [2, 4, 5, 6, 7])
+@pytest.mark.parametrize("side", [96, 128, 160])
+def test_a_kernel_of_few_tiles_is_cut_so_that_it_stays_prepared(side, products):
+    """Of `sad` within a tolerance, whose values are kept beside the transforms."""
+    searched = problem((512, 512), (side, side), "uint8", "sad", channels=3, tolerance=0.02)
+    searched = searched._replace(products=products)
+    size = fused_costs.kernel_bytes(searched)
+    assert KeptKernels.has_room(size, 1 << 40)
+    planes, cut = fused_costs.planes_of(searched), fused_costs.cut_of(searched)
+    assert kernel_parts.stays_prepared(planes, cut.kernel_values)
 
 
 def test_a_matcher_counts_more_images_than_a_single_search(rng):

@@ -159,15 +159,15 @@ def seconds(problem: Problem, *, is_direct: bool = False) -> float:
 
 def preparing_seconds(problem: Problem) -> float:
     """Estimate the seconds, for an image, until a kernel is ready for transforms."""
-    cut, planes = cut_of(problem), planes_of(problem)[2]
+    cut, planes = cut_of(problem), planes_of(problem)
     transform = COSTS[kernel_parts.variant()][0] * cut.transform
-    seconds = transform * math.prod(cut.parts) * planes
-    is_large = problem.kernel_count * cut.nbytes(planes) > kernel_parts.MOST_PREPARED
+    seconds = transform * math.prod(cut.parts) * planes[2]
+    is_kept = kernel_parts.stays_prepared(planes, cut.kernel_values, problem.kernel_count)
     if problem.metric == "sad":
-        if is_large:
-            seconds = 0.0  # they are made with each tile's
+        if not is_kept:
+            seconds = 0.0  # they are counted with those of tiles
         seconds += term_count(problem) * problem.taps * _WAVE_SECONDS
-    return seconds if is_large else seconds / problem.image_count
+    return seconds / problem.image_count if is_kept else seconds
 
 
 def _seconds_of_direct_sums(problem: Problem) -> float:
@@ -202,9 +202,9 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     forward = pairs * transform * math.prod(cut.parts) * planes[2]
     backward = pairs * transform * cut_times.BACK
     if problem.metric == "sad":
-        is_large = cut.nbytes(planes[2]) > kernel_parts.MOST_PREPARED
-        # The kernel's own transforms are one more pair's.
-        scoring, summing = forward / pairs if is_large else 0.0, summing * _PIXELS_OF_SAD
+        is_kept = kernel_parts.stays_prepared(planes, cut.kernel_values)
+        # The kernel's own transforms take twice as long as a pair's.
+        scoring, summing = 0.0 if is_kept else 2 * forward / pairs, summing * _PIXELS_OF_SAD
     shared, unshared = forward + summing, backward + scoring
     share = _share_made_again(problem)
     again = cut_times.made_again(cut.sides, cut.folds, planes[2], share) - 1

@@ -161,10 +161,9 @@ def best_cut(
         transform = cut_times.of_floats(sides, folds, planes, is_near=is_near)
         again = cut_times.made_again(sides, folds, planes, share_made_again)
         made = transform * (count * planes + cut_times.BACK) * again
-        spectrum = _values(sides, folds)[1] if is_near else 0
-        is_large = pairs <= _FEW_PAIRS and 4 * spectrum * count * planes > MOST_PREPARED
-        # The kernel's own transforms take about as long as a pair's.
-        prepared = transform * count * planes if is_large else 0.0
+        values = count * _values(sides, folds)[1] if is_near else 0
+        is_kept = stays_prepared(kernel, values)
+        prepared = 0.0 if is_kept else _PREPARING * transform * count * planes
         at_once = _rows_at_once(windows[0], down, across, folds)
         others = 0.0
         if not is_near:
@@ -245,8 +244,19 @@ def _cut_of(kernel: tuple[int, ...], division: _Division, transform: float, in_l
 _PRODUCT = 0.4
 # Tiles of the C begin at a multiple of so many columns.
 _VECTOR = 16
-# Larger transforms of a kernel do not stay prepared, which counts where few pairs share them.
-MOST_PREPARED, _FEW_PAIRS = 1 << 24, 2
+# The time of a kernel's own transforms of waves, over that of a tile's.
+_PREPARING = 2
+# Transforms and values of a kernel, as float64, of more bytes do not stay prepared.
+_MOST_PREPARED = 1 << 24
+
+
+def stays_prepared(kernel: tuple[int, int, int], values: int, kernels: int = 1) -> bool:
+    """Return whether kernels (height, width, planes) are kept for the next image.
+
+    `values`: those of a kernel's transforms, for each plane.
+    """
+    height, width, planes = kernel
+    return kernels * planes * (4 * values + 8 * height * width) <= _MOST_PREPARED
 
 
 @cache
