@@ -40,11 +40,13 @@ _EXPECTED, _COMPARED, _FEW_BLOCKS = 0.6, 0.8, 4
 # share of what is cheap: mostly one has about the best window, and that excludes others.
 _BEFORE_FINER = 0.25
 # All windows are left to the direct search once more than this share of the blocks would be scored:
-# their scores would take too much memory.
-_MOST_SCORED = 0.7
+# their scores would take too much memory. Where memory is short, the bounds of as many blocks are
+# kept, and those of a few in any case.
+_MOST_SCORED, _MOST_SCORED_OF_SHORT, _LEAST_SCORED_OF_SHORT = 0.7, 0.05, 16
 # `closest` looks at so many blocks, and values of the windows in each of them.
 _CLOSEST_BLOCKS, _CLOSEST_VALUES = 4, 1 << 17
 _BLOCK_BYTES = 400  # of a block beside its windows' bounds and scores: its tile, best and bound
+_BOUND_BYTES = 2  # of a window
 
 
 class PrunedWindows:
@@ -65,9 +67,9 @@ class PrunedWindows:
         run of some.
     tile : (rows, cols), optional
         The largest tile whose bounds may be made at once; a block without.
-    keeps_bounds : bool
-        Keep the bounds of all windows. Otherwise they are made again for the blocks that are
-        searched: most are never read again, and writing them takes longer than making some twice.
+    is_short : bool
+        Memory is short: `search_all` keeps block maxima, and the bounds of windows are made again
+        for the blocks that are searched, of which few are kept. Otherwise those of all windows are.
     """
 
     map: NDArray[np.float32] | None = None
@@ -86,7 +88,7 @@ class PrunedWindows:
         seconds: float = math.inf,
         block_seconds: float = math.inf,
         tile: tuple[int, int] = (BLOCK, BLOCK),
-        keeps_bounds: bool = True,
+        is_short: bool = False,
     ) -> None:
         problem = search.problem
         self.kernel = problem.match_size
@@ -98,23 +100,32 @@ class PrunedWindows:
             else None
         )
         self._blocks = blocks = SearchedBlocks(problem.map_shape, BLOCK)
-        wants_many = problem.share_wanted > 0
-        self._budget = SearchBudget(
-            seconds, block_seconds, threads, len(blocks.tiles), wants_many=wants_many
+        count, wants_many = len(blocks.tiles), problem.share_wanted > 0
+        self._budget = SearchBudget(seconds, block_seconds, threads, count, wants_many=wants_many)
+        self._most_scored = _most_of_short(count) if is_short else int(_MOST_SCORED * count)
+        self._bounds = WindowBounds(
+            search, blocks.tiles, keeps_all=not is_short, most=self._most_scored
         )
-        self._bounds = WindowBounds(search, blocks.tiles, keeps_all=keeps_bounds)
         self._compared = ComparedWindows(search, self._bounds, blocks, self._budget, threads)
         finer = FinerBounds(search, self._bounds, blocks.tiles, tile, threads)
         self._refinement = Refinement(search, finer, blocks, self._budget, seconds * threads)
 
     @staticmethod
-    def estimate_bytes(shape: tuple[int, int]) -> int:
+    def estimate_bytes(shape: tuple[int, int], *, is_short: bool = False) -> int:
         """Return the bytes that the windows of a map of this shape take.
 
         That is the score map of `search_all`. Bounds, and the scores of blocks, are freed before,
-        and take less: `_MOST_SCORED` limits the number of these blocks.
+        and take less: `_MOST_SCORED` limits the number of these blocks. Where memory is short, it
+        is those, or the block maxima of `search_all` beside the cache of open blocks.
         """
-        return ScoreMap.estimate_bytes(shape) + math.prod(grid_shape(shape)) * _BLOCK_BYTES
+        count = math.prod(grid_shape(shape))
+        if not is_short:
+            return ScoreMap.estimate_bytes(shape) + count * _BLOCK_BYTES
+        from patchsim.ranking.block_maxima import BlockMaxima  # where the memory is short
+
+        of_block = ScoreMap.estimate_bytes((BLOCK, BLOCK)) + _BOUND_BYTES * BLOCK**2
+        kept = min(count, _most_of_short(count)) * of_block
+        return max(kept, BlockMaxima.estimate_bytes(shape)) + count * _BLOCK_BYTES
 
     @property
     def windows_evaluated(self) -> int:
@@ -263,7 +274,7 @@ class PrunedWindows:
         if not self._blocks_directly or not wanted:
             return
         if (
-            kept > _MOST_SCORED * self.block_count
+            kept > self._most_scored
             or self._budget.is_as_long_as_all(len(wanted))
             or self._budget.is_all_quicker(self._blocks_directly.seconds(wanted))
         ):
@@ -332,3 +343,8 @@ class PrunedWindows:
         direct = self._budget.direct_seconds(len(blocks))
         self._compared.allow(direct / max(1, len(blocks)))
         return self._compared.decide_until(blocks, self._budget.spent + _COMPARED * direct, AT_ONCE)
+
+
+def _most_of_short(blocks: int) -> int:
+    """Return how many of the blocks may be scored, and their bounds kept, in little memory."""
+    return max(_LEAST_SCORED_OF_SHORT, int(_MOST_SCORED_OF_SHORT * blocks))

@@ -66,12 +66,11 @@ def budget_of(
     """
     shapes = [problem.map_shape for problem in problems]
     score_maps = sum(ScoreMap.estimate_bytes(shape, keeps_map=kept) for shape in shapes)
-    without_map = _without_map(problems)
     most = min(memory // 2, _LARGEST_SCORE_MAPS) if len(problems) > 1 else memory // 2
     if by_windows and not kept:
         most = min(most, _LARGEST_BY_WINDOWS)
     if score_maps <= most and not by_blocks:
-        return Budget(score_maps, without_map, None)
+        return Budget(score_maps, _without_map(problems), None)
     from patchsim.ranking.block_maxima import BlockMaxima  # where the memory is short
 
     maps = sum(4 * math.prod(shape) for shape in shapes) if kept else 0
@@ -82,18 +81,24 @@ def budget_of(
         share = min(share, _LARGEST_BY_WINDOWS)
     cache = min(BlockCache.estimate_bytes(blocks), max(BlockCache.estimate_bytes(2), share))
     if score_maps <= maxima + cache and not by_blocks:
-        return Budget(score_maps, without_map, None)
-    return Budget(maxima + cache, without_map, cache)
+        return Budget(score_maps, _without_map(problems), None)
+    return Budget(maxima + cache, _without_map(problems, cache), cache)
 
 
-def _without_map(problems: Sequence[Problem]) -> int:
-    """Return the bytes of scores with an engine that draws no map; 0 where a map is wanted."""
+def _without_map(problems: Sequence[Problem], cache: int | None = None) -> int:
+    """Return the bytes of scores with an engine that draws no map; 0 where a map is wanted.
+
+    `cache`: those of the cache of open blocks, where memory is short.
+    """
     if any(problem.map_wanted for problem in problems):
         return 0
     from patchsim.ranking.pruned_windows import PrunedWindows  # as its engine is
 
-    bounds = sum(PrunedWindows.estimate_bytes(problem.map_shape) for problem in problems)
-    return bounds + _copied(problems)
+    is_short = cache is not None
+    bounds = sum(
+        PrunedWindows.estimate_bytes(problem.map_shape, is_short=is_short) for problem in problems
+    )
+    return bounds + _copied(problems) + (cache or 0)
 
 
 def _copied(problems: Sequence[Problem]) -> int:

@@ -6,6 +6,8 @@ Bounds that are made later get the same marks.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from patchsim.engines import REMOVED, LowerBounds, Search
@@ -22,9 +24,13 @@ class WindowBounds:
     blocks : list of Tile
     keeps_all : bool
         Keep the bounds of all windows, or else make them again for the blocks asked for.
+    most : int, optional
+        The most blocks whose bounds are kept, where not all are.
     """
 
-    def __init__(self, search: Search, blocks: list[Tile], *, keeps_all: bool) -> None:
+    def __init__(
+        self, search: Search, blocks: list[Tile], *, keeps_all: bool, most: int | None = None
+    ) -> None:
         problem = search.problem
         self.kernel, self.stride = problem.match_size, problem.stride
         self.suppressed: list[tuple[int, int]] = []  # single windows, y and x
@@ -34,6 +40,8 @@ class WindowBounds:
             np.empty(problem.map_shape, np.uint16) if keeps_all else None
         )
         self._by_block: dict[int, LowerBounds] = {}
+        self._most = len(blocks) if most is None else most
+        self._lock = threading.Lock()  # blocks are compared by several threads
 
     def compute(self, tile: Tile) -> LowerBounds:
         """Make the bounds of a tile, kept if all are; return the least of each block in it."""
@@ -46,9 +54,11 @@ class WindowBounds:
         tile = self._blocks[block]
         if self._all is not None:
             return self._all, tile
-        if block not in self._by_block:
-            self._by_block[block], _ = self._again(tile)
-        return self._by_block[block], Tile(0, 0, tile.rows, tile.cols)
+        bounds = self._by_block.get(block)
+        if bounds is None:
+            bounds, _ = self._again(tile)
+            self._store(block, bounds)
+        return bounds, Tile(0, 0, tile.rows, tile.cols)
 
     def of_tile(self, tile: Tile) -> tuple[LowerBounds, Tile]:
         """Return an array that holds the bounds of a tile, and where; `keep` comes after."""
@@ -67,7 +77,14 @@ class WindowBounds:
         if self._all is None:
             raised = bounds[self._blocks[block].within(tile)].copy()
             before = self._by_block.get(block)
-            self._by_block[block] = raised if before is None else np.maximum(raised, before)
+            self._store(block, raised if before is None else np.maximum(raised, before))
+
+    def _store(self, block: int, bounds: LowerBounds) -> None:
+        """Keep the bounds of a block; those that were stored first go where there are too many."""
+        with self._lock:
+            self._by_block[block] = bounds
+            while len(self._by_block) > self._most:
+                del self._by_block[next(iter(self._by_block))]
 
     def suppress(self, y: int, x: int) -> None:
         """Remove one window."""

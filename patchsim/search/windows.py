@@ -79,8 +79,7 @@ def windows(
     pairs = list(zip(plans, kernels, strict=True))
     engine = engines.load(plans[0].engine)
     if not engine.HAS_MAP:
-        keeps_bounds = block_cache is None
-        return [*_pruned_windows(plans, image, kernels, advance, prepared, keeps_bounds)]
+        return [*_pruned_windows(plans, image, kernels, advance, prepared, block_cache)]
 
     def maker(plan: Plan, kernel: Kernel) -> StoreMaker:
         exact = prepared.exact_score(plan, kernel).on(image, visible)
@@ -200,7 +199,7 @@ def _pruned_windows(
     kernels: Sequence[Kernel],
     advance: Callable[[Tile], None],
     prepared: PreparedKernels,
-    keeps_bounds: bool,
+    block_cache: BlockCache | None,
 ) -> list[PrunedWindows]:
     """Bound all windows; a window that could be the best is scored when it is asked for."""
     from patchsim.ranking import equal_windows
@@ -226,7 +225,14 @@ def _pruned_windows(
             directly = (is_exact and exactly) or prepared.add(by_block, kernel)
             evaluate_blocks = partial(block_scores.score_blocks, by_block, image, None, directly)
             search_all = partial(
-                _search_all, plan.direct_plan, image, kernel, exact, exactly, prepared
+                _search_all,
+                plan.direct_plan,
+                image,
+                kernel,
+                exact,
+                exactly,
+                prepared,
+                block_cache,
             )
             seconds_of_blocks = partial(block_scores.seconds, by_block)
             seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
@@ -243,7 +249,7 @@ def _pruned_windows(
                 seconds=seconds,
                 block_seconds=block_seconds,
                 tile=plan.tile,
-                keeps_bounds=keeps_bounds,
+                is_short=block_cache is not None,
             )
         )
 
@@ -278,10 +284,18 @@ def _search_all(
     exact: Exact,
     exactly: PreparedKernel | None,
     prepared: PreparedKernels,
+    block_cache: BlockCache | None,
 ) -> Windows:
-    """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan."""
+    """Score all windows by a plan; `exactly` is the kernel, prepared for the exact plan.
+
+    With a `block_cache` the maxima of blocks are kept, and open blocks there.
+    """
     maker = StoreMaker(plan, image, exact, None, keeps_map=False)
-    store = maker.of_all_windows(BlockCache(OPEN_BYTES), exactly)
+    store: ScoreMap | BlockMaxima
+    if block_cache is not None:
+        store = maker.of_block_maxima(kernel, block_cache)
+    else:
+        store = maker.of_all_windows(BlockCache(OPEN_BYTES), exactly)
     score_all(
         [plan],
         image,

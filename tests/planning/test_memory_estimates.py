@@ -42,6 +42,7 @@ from patchsim.ranking.block_maxima import BlockMaxima
 from patchsim.ranking.block_queue import BlockQueue
 from patchsim.ranking.score_map import ScoreMap
 from patchsim.search import windows
+from patchsim.search.prepared import PreparedKernels
 
 MEMORY = 1 << 30
 DTYPES = ("uint8", "uint16", "float32")
@@ -440,6 +441,52 @@ def test_several_kernels_that_stay_prepared_for_exact_scores(side, most, rng, mo
     assert all(one.blocks_evaluated for one in scored)
     assert_close(group.common.peak, peak.bytes)
     assert peak.bytes <= group.common.peak
+
+
+@pytest.mark.parametrize("content", ["noise", "smooth", "repeated"])
+@pytest.mark.parametrize("takes_over", [False, True])
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+def test_kernels_whose_score_maps_find_no_room_are_searched_for_by_bounds(
+    metric, takes_over, content, rng, monkeypatch
+):
+    """Few blocks have their scores kept then, and direct searches keep block maxima."""
+    image = {
+        "noise": values(rng, "uint8", 1100, 1000, 1),
+        "smooth": smooth(values(rng, "uint8", 1100, 1000, 1)),
+        "repeated": np.tile(values(rng, "uint8", 2, 2, 1), (550, 500, 1)),
+    }[content]
+    crops = [image[90 * i :, 70 * i :][:32, :32] for i in range(9)]
+    # The last three are in no part of it.
+    kernels = [*crops[:6], *(255 - crop // 2 for crop in crops[6:])]
+    problems = [problem(image, one, metric, map_wanted=False) for one in kernels]
+    if takes_over:
+        leave_no_time_for_bounds(monkeypatch)
+
+    def search_all(memory):
+        budget = score_memory.budget_of(problems, memory, kept=False)
+        (group,) = batching.make(
+            problems, engine="pruned", device="cpu", memory=memory,
+            resident=budget.resident, resident_without_map=budget.resident_without_map,
+        )  # fmt: skip
+        scored = windows.windows(
+            group.plans, image, [Kernel(one) for one in kernels], keeps_map=False,
+            advance=lambda _: None, prepared=PreparedKernels(),
+            block_cache=None if budget.cache is None else BlockCache(budget.cache, len(kernels)),
+        )  # fmt: skip
+        found = nms.resolve(scored, [(i, 0) for i in range(9)], top=18, threshold=None, overlap=0.3)
+        return group, budget, scored, found
+
+    _, ample, _, expected = search_all(MEMORY)
+    assert ample.cache is None
+    memory = 36 << 20
+    search_all(memory)
+    with numpy_peak() as peak:
+        group, budget, scored, found = search_all(memory)
+    assert budget.cache is not None
+    assert found == expected
+    assert peak.bytes <= group.common.peak <= memory
+    if takes_over:
+        assert any(one.blocks_evaluated == one.block_count for one in scored)
 
 
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
