@@ -224,16 +224,8 @@ def _pruned_windows(
             is_exact = exactly and exactly.plan.chosen == by_block.chosen
             directly = (is_exact and exactly) or prepared.add(by_block, kernel)
             evaluate_blocks = partial(block_scores.score_blocks, by_block, image, None, directly)
-            search_all = partial(
-                _search_all,
-                plan.direct_plan,
-                image,
-                kernel,
-                exact,
-                exactly,
-                prepared,
-                block_cache,
-            )
+            given = image, kernel, exact, exactly, prepared, block_cache
+            search_all = partial(_search_all, plan.direct_plan, *given)
             seconds_of_blocks = partial(block_scores.seconds, by_block)
             seconds = plan.direct_plan.seconds_of(*plan.problem.map_shape)
             block_seconds = by_block.seconds_of(BLOCK, _RUN * BLOCK) / _RUN

@@ -65,7 +65,7 @@ def test_a_kernel_of_few_tiles_is_cut_so_that_it_stays_prepared(side, products):
     size = fused_costs.kernel_bytes(searched)
     assert KeptKernels.has_room(size, 1 << 40)
     planes, cut = fused_costs.planes_of(searched), fused_costs.cut_of(searched)
-    assert kernel_parts.stays_prepared(planes, cut.kernel_values)
+    assert kernel_parts.can_stay_prepared(planes, cut.kernel_values)
 
 
 def test_a_matcher_counts_more_images_than_a_single_search(rng):

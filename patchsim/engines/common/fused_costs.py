@@ -162,7 +162,7 @@ def preparing_seconds(problem: Problem) -> float:
     cut, planes = cut_of(problem), planes_of(problem)
     transform = COSTS[kernel_parts.variant()][0] * cut.transform
     seconds = transform * math.prod(cut.parts) * planes[2]
-    is_kept = kernel_parts.stays_prepared(planes, cut.kernel_values, problem.kernel_count)
+    is_kept = kernel_parts.can_stay_prepared(planes, cut.kernel_values, problem.kernel_count)
     if problem.metric == "sad":
         if not is_kept:
             seconds = 0.0  # they are counted with those of tiles
@@ -202,7 +202,7 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     forward = pairs * transform * math.prod(cut.parts) * planes[2]
     backward = pairs * transform * cut_times.BACK
     if problem.metric == "sad":
-        is_kept = kernel_parts.stays_prepared(planes, cut.kernel_values)
+        is_kept = kernel_parts.can_stay_prepared(planes, cut.kernel_values)
         # The kernel's own transforms take twice as long as a pair's.
         scoring, summing = 0.0 if is_kept else 2 * forward / pairs, summing * _PIXELS_OF_SAD
     shared, unshared = forward + summing, backward + scoring

@@ -162,7 +162,7 @@ def best_cut(
         again = cut_times.made_again(sides, folds, planes, share_made_again)
         made = transform * (count * planes + cut_times.BACK) * again
         values = count * _values(sides, folds)[1] if is_near else 0
-        is_kept = stays_prepared(kernel, values)
+        is_kept = can_stay_prepared(kernel, values)
         prepared = 0.0 if is_kept else _PREPARING * transform * count * planes
         at_once = _rows_at_once(windows[0], down, across, folds)
         others = 0.0
@@ -250,7 +250,7 @@ _PREPARING = 2
 _MOST_PREPARED = 1 << 24
 
 
-def stays_prepared(kernel: tuple[int, int, int], values: int, kernels: int = 1) -> bool:
+def can_stay_prepared(kernel: tuple[int, int, int], values: int, kernels: int = 1) -> bool:
     """Return whether kernels (height, width, planes) are kept for the next image.
 
     `values`: those of a kernel's transforms, for each plane.
