@@ -93,6 +93,8 @@ def wide(pixels, dtype, rng):
     values = np.clip(pixels * np.int32(257) + rng.integers(-128, 129, pixels.shape), 0, 65535)
     if dtype == "uint16":
         return values.astype(np.uint16)
+    if dtype == "float64":  # with more digits than float32 has
+        return (values + rng.random(pixels.shape) / 1e6) / 65536
     return values.astype(np.float32) / np.float32(65535)
 
 
@@ -110,7 +112,7 @@ def best_of_wide(image, kernel):
 
 
 @pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(1, 1), (5, 4), (17, 16), (33, 50)])
 @pytest.mark.parametrize("is_there", [True, False])
@@ -141,7 +143,7 @@ def test_bounds_of_wide_values_are_read_in_the_unit_in_which_they_are_made(chann
     assert unit == search._search._bytes.unit
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 def test_of_equal_windows_of_wide_values_the_first_is_found(dtype, rng):
     image = wide(rng.integers(0, 256, (90, 100, 1)), dtype, rng)
     kernel = wide(rng.integers(0, 256, (20, 24, 1)), dtype, rng)
@@ -210,14 +212,14 @@ def test_problems_that_it_does_not_take():
     fits = problem(image, kernel.pixels)
     assert pruned.finder(kernel, fits, FOREVER, image) is not None
     for change in (
-        {"metric": "ssd"}, {"stride": (1, 2)}, {"dtype": "float64"}, {"weight_sum": 5},
+        {"metric": "ssd"}, {"stride": (1, 2)}, {"dtype": "int32"}, {"weight_sum": 5},
         {"image": (4000, 4000, 1)},
     ):  # fmt: skip
         assert pruned.finder(kernel, fits._replace(**change), FOREVER, image) is None
 
 
 @pytest.mark.parametrize("engine", ["auto", "simd", "pruned"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 @pytest.mark.parametrize(("is_there", "channels"), [*product([True, False], [1, 3])])
 def test_a_kept_matcher_finds_what_one_search_does(is_there, channels, engine, dtype, rng):
     photo = photograph("astronaut")[..., :channels]

@@ -8,7 +8,7 @@ import numpy as np
 
 from patchsim.engines.contract import LowerBounds
 from patchsim.engines.problem import Problem
-from patchsim.engines.pruned import byte_search, cells, compiled
+from patchsim.engines.pruned import byte_copy, byte_search, cells, compiled
 from patchsim.engines.pruned.cells import Cells
 from patchsim.engines.pruned.score_scale import ScoreScale
 from patchsim.types import Pixels
@@ -40,7 +40,7 @@ def can_find(problem: Problem) -> bool:
     """Return whether `BestFinder` takes a problem that the engine does not refuse."""
     return (
         problem.metric == "sad"
-        and problem.dtype in ("uint8", "uint16", "float32")
+        and problem.dtype in ("uint8", *byte_copy.TYPES)
         and problem.weight_sum is None
         and problem.stride == (1, 1)
         and math.prod(problem.image) <= _MOST_VALUES

@@ -17,14 +17,14 @@ _LISTED_BYTES = 28  # of a window in lists of places, differences, their order a
 
 
 class WideFinder:
-    """Finds the best window of one kernel in pictures of one shape, of 16 bits or float32.
+    """Finds the best window of one kernel in pictures of one shape, of 16 bits or floats.
 
     Their copies have the range of values of the first picture. Others are found all the same, but
     values beyond that range tell no windows apart before these are compared.
 
     Parameters
     ----------
-    kernel : uint16 or float32 array [h, w, C]
+    kernel : uint16, float32 or float64 array [h, w, C]
     problem : Problem
         One that `best_finder.can_find` takes.
     seconds : float
