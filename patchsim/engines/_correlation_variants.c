@@ -254,9 +254,8 @@ Layout correlation_layout(const Task *t)
     /* All but the last tile have whole vectors. */
     const ptrdiff_t most = (t->sides.x - t->part_width) / t->stride_x + 1;
     const ptrdiff_t step = most > 16 ? 16 : 1, whole = most / step * step;
-    const ptrdiff_t across = t->cols > most ? 1 + divided(t->cols - most, whole) : 1;
-    l.wide = across > 1 ? least(whole, divided(divided(t->cols, across), step) * step) : t->cols;
-    l.across = least(across, divided(t->cols, l.wide));
+    l.across = t->cols > most ? 1 + divided(t->cols - most, whole) : 1;
+    l.wide = l.across > 1 ? least(whole, divided(divided(t->cols, l.across), step) * step) : t->cols;
     l.last = t->cols - (l.across - 1) * l.wide;
     l.bands = l.across % 2 && t->rows > l.tall && t->sides.folds == 1 ? 2 : 1;
     l.lines = (l.bands - 1) * l.tall * t->stride_y + (t->parts_y - 1) * t->part_height + t->sides.y;

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines import REMOVED, Bounds, LowerBounds, Search
 from patchsim.geometry.blocks import BLOCK, grid_shape
-from patchsim.geometry.overlaps import Box
+from patchsim.geometry.overlaps import Box, overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.ranking.compared_windows import AT_ONCE, ComparedWindows
@@ -103,9 +103,8 @@ class PrunedWindows:
         count, wants_many = len(blocks.tiles), problem.share_wanted > 0
         self._budget = SearchBudget(seconds, block_seconds, threads, count, wants_many=wants_many)
         self._most_scored = _most_of_short(count) if is_short else int(_MOST_SCORED * count)
-        self._bounds = WindowBounds(
-            search, blocks.tiles, keeps_all=not is_short, most=self._most_scored
-        )
+        most_kept = self._most_scored if is_short else None
+        self._bounds = WindowBounds(search, blocks.tiles, most_kept)
         self._compared = ComparedWindows(search, self._bounds, blocks, self._budget, threads)
         finer = FinerBounds(search, self._bounds, blocks.tiles, tile, threads)
         self._refinement = Refinement(search, finer, blocks, self._budget, seconds * threads)
@@ -239,7 +238,10 @@ class PrunedWindows:
             self._direct.suppress(y, x)
             return
         self._bounds.suppress(y, x)
-        self._forget_suppressed()
+        row, col = (
+            at // step for at, step in zip((y, x), self._search.problem.stride, strict=True)
+        )
+        self._blocks.forget(np.s_[row : row + 1, col : col + 1], np.ones((1, 1), np.bool_))
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
@@ -247,15 +249,10 @@ class PrunedWindows:
             self._direct.suppress_overlapping(box, overlap)
             return
         self._bounds.suppress_overlapping(box, overlap)
-        self._forget_suppressed()
-
-    def _forget_suppressed(self) -> None:
-        """Forget the best windows of blocks in which they were suppressed."""
-        for block in np.flatnonzero(self._blocks.best_scores > -math.inf).tolist():
-            bounds, place = self._bounds.of_block(block)
-            row, col = self._blocks.best_cell(block)
-            if bounds[place.top + row, place.left + col] == REMOVED:
-                self._blocks.best_scores[block] = -math.inf
+        problem = self._search.problem
+        over = overlapping(problem.map_shape, self.kernel, problem.stride, box, overlap)
+        for index, is_over in over:
+            self._blocks.forget(index, is_over)
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""

@@ -33,7 +33,7 @@ class Budget(NamedTuple):
     resident_without_map : int
         These bytes with an engine that draws no map.
     cache : int or None
-        The part of `resident` for the cache of open blocks; None where score maps fit.
+        The part of both for the cache of open blocks; None where score maps fit.
     """
 
     resident: int

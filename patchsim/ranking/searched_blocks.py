@@ -109,7 +109,10 @@ class SearchedBlocks:
         row, col = min(self._best_cells[self.best_scores == score].tolist())
         return row, col, score
 
-    def best_cell(self, block: int) -> tuple[int, int]:
-        """Return row and col of the best window of a block within it."""
-        tile, (row, col) = self.tiles[block], self._best_cells[block].tolist()
-        return row - tile.top, col - tile.left
+    def forget(self, index: tuple[slice, slice], is_removed: NDArray[np.bool_]) -> None:
+        """Forget the best windows of blocks that are removed: those of a part of the map."""
+        known = np.flatnonzero(self.best_scores > -math.inf)
+        cells = self._best_cells[known] - [one.start for one in index]
+        is_inside = ((cells >= 0) & (cells < is_removed.shape)).all(1)
+        rows, cols = cells[is_inside].T
+        self.best_scores[known[is_inside][is_removed[rows, cols]]] = -math.inf

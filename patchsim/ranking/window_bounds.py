@@ -22,25 +22,22 @@ class WindowBounds:
     ----------
     search : Search
     blocks : list of Tile
-    keeps_all : bool
-        Keep the bounds of all windows, or else make them again for the blocks asked for.
-    most : int, optional
-        The most blocks whose bounds are kept, where not all are.
+    most : int or None
+        The most blocks whose bounds are kept; those of others are made again when they are asked
+        for, coarse as at first. With None the bounds of all windows are kept.
     """
 
-    def __init__(
-        self, search: Search, blocks: list[Tile], *, keeps_all: bool, most: int | None = None
-    ) -> None:
+    def __init__(self, search: Search, blocks: list[Tile], most: int | None) -> None:
         problem = search.problem
         self.kernel, self.stride = problem.match_size, problem.stride
         self.suppressed: list[tuple[int, int]] = []  # single windows, y and x
         self.boxes: list[tuple[Box, float]] = []  # with the overlap from which on windows go
         self._search, self._blocks = search, blocks
         self._all: LowerBounds | None = (
-            np.empty(problem.map_shape, np.uint16) if keeps_all else None
+            np.empty(problem.map_shape, np.uint16) if most is None else None
         )
         self._by_block: dict[int, LowerBounds] = {}
-        self._most = len(blocks) if most is None else most
+        self._most = most or 0
         self._lock = threading.Lock()  # blocks are compared by several threads
 
     def compute(self, tile: Tile) -> LowerBounds:
@@ -57,7 +54,7 @@ class WindowBounds:
         bounds = self._by_block.get(block)
         if bounds is None:
             bounds, _ = self._again(tile)
-            self._store(block, bounds)
+        self._store(block, bounds)
         return bounds, Tile(0, 0, tile.rows, tile.cols)
 
     def of_tile(self, tile: Tile) -> tuple[LowerBounds, Tile]:
@@ -80,8 +77,9 @@ class WindowBounds:
             self._store(block, raised if before is None else np.maximum(raised, before))
 
     def _store(self, block: int, bounds: LowerBounds) -> None:
-        """Keep the bounds of a block; those that were stored first go where there are too many."""
+        """Keep the bounds of a block; those least recently used go where there are too many."""
         with self._lock:
+            self._by_block.pop(block, None)
             self._by_block[block] = bounds
             while len(self._by_block) > self._most:
                 del self._by_block[next(iter(self._by_block))]

@@ -446,8 +446,9 @@ def test_several_kernels_that_stay_prepared_for_exact_scores(side, most, rng, mo
 @pytest.mark.parametrize("content", ["noise", "smooth", "repeated"])
 @pytest.mark.parametrize("takes_over", [False, True])
 @pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_kernels_whose_score_maps_find_no_room_are_searched_for_by_bounds(
-    metric, takes_over, content, rng, monkeypatch
+    dtype, metric, takes_over, content, rng, monkeypatch
 ):
     """Few blocks have their scores kept then, and direct searches keep block maxima."""
     image = {
@@ -455,9 +456,11 @@ def test_kernels_whose_score_maps_find_no_room_are_searched_for_by_bounds(
         "smooth": smooth(values(rng, "uint8", 1100, 1000, 1)),
         "repeated": np.tile(values(rng, "uint8", 2, 2, 1), (550, 500, 1)),
     }[content]
+    image = image.astype(np.float32) / 255 if dtype == "float32" else image.astype(dtype)
+    image *= 257 if dtype == "uint16" else 1
     crops = [image[90 * i :, 70 * i :][:32, :32] for i in range(9)]
     # The last three are in no part of it.
-    kernels = [*crops[:6], *(255 - crop // 2 for crop in crops[6:])]
+    kernels = [*crops[:6], *(image.max() - crop // 2 for crop in crops[6:])]
     problems = [problem(image, one, metric, map_wanted=False) for one in kernels]
     if takes_over:
         leave_no_time_for_bounds(monkeypatch)

@@ -162,12 +162,17 @@ def preparing_seconds(problem: Problem) -> float:
     cut, planes = cut_of(problem), planes_of(problem)
     transform = COSTS[kernel_parts.variant()][0] * cut.transform
     seconds = transform * math.prod(cut.parts) * planes[2]
-    is_kept = kernel_parts.can_stay_prepared(planes, cut.kernel_values, problem.kernel_count)
+    is_kept = _can_stay_prepared(problem)
     if problem.metric == "sad":
         if not is_kept:
             seconds = 0.0  # they are counted with those of tiles
         seconds += term_count(problem) * problem.taps * _WAVE_SECONDS
     return seconds / problem.image_count if is_kept else seconds
+
+
+def _can_stay_prepared(problem: Problem) -> bool:
+    values, count = cut_of(problem).kernel_values, problem.kernel_count
+    return kernel_parts.can_stay_prepared(planes_of(problem), values, count)
 
 
 def _seconds_of_direct_sums(problem: Problem) -> float:
@@ -202,9 +207,8 @@ def _seconds_of_transforms(problem: Problem, together: int) -> float:
     forward = pairs * transform * math.prod(cut.parts) * planes[2]
     backward = pairs * transform * cut_times.BACK
     if problem.metric == "sad":
-        is_kept = kernel_parts.can_stay_prepared(planes, cut.kernel_values)
-        # The kernel's own transforms take twice as long as a pair's.
-        scoring, summing = 0.0 if is_kept else 2 * forward / pairs, summing * _PIXELS_OF_SAD
+        anew = 0.0 if _can_stay_prepared(problem) else kernel_parts.PREPARING * forward / pairs
+        scoring, summing = anew, summing * _PIXELS_OF_SAD
     shared, unshared = forward + summing, backward + scoring
     share = _share_made_again(problem)
     again = cut_times.made_again(cut.sides, cut.folds, planes[2], share) - 1

@@ -161,9 +161,8 @@ def best_cut(
         transform = cut_times.of_floats(sides, folds, planes, is_near=is_near)
         again = cut_times.made_again(sides, folds, planes, share_made_again)
         made = transform * (count * planes + cut_times.BACK) * again
-        values = count * _values(sides, folds)[1] if is_near else 0
-        is_kept = can_stay_prepared(kernel, values)
-        prepared = 0.0 if is_kept else _PREPARING * transform * count * planes
+        is_kept = not is_near or can_stay_prepared(kernel, count * _values(sides, folds)[1])
+        prepared = 0.0 if is_kept else PREPARING * transform * count * planes
         at_once = _rows_at_once(windows[0], down, across, folds)
         others = 0.0
         if not is_near:
@@ -245,7 +244,7 @@ _PRODUCT = 0.4
 # Tiles of the C begin at a multiple of so many columns.
 _VECTOR = 16
 # The time of a kernel's own transforms of waves, over that of a tile's.
-_PREPARING = 2
+PREPARING = 2
 # Transforms and values of a kernel, as float64, of more bytes do not stay prepared.
 _MOST_PREPARED = 1 << 24
 
