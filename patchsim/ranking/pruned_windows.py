@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from patchsim.engines import REMOVED, Bounds, LowerBounds, Search
 from patchsim.geometry.blocks import BLOCK, grid_shape
-from patchsim.geometry.overlaps import Box, overlapping
+from patchsim.geometry.overlaps import Box, is_overlapping
 from patchsim.geometry.tiles import Tile
 from patchsim.metrics import Exact
 from patchsim.ranking.compared_windows import AT_ONCE, ComparedWindows
@@ -238,10 +238,8 @@ class PrunedWindows:
             self._direct.suppress(y, x)
             return
         self._bounds.suppress(y, x)
-        row, col = (
-            at // step for at, step in zip((y, x), self._search.problem.stride, strict=True)
-        )
-        self._blocks.forget(np.s_[row : row + 1, col : col + 1], np.ones((1, 1), np.bool_))
+        down, across = self._search.problem.stride
+        self._blocks.forget(lambda row, col: (row * down, col * across) == (y, x))
 
     def suppress_overlapping(self, box: Box, overlap: float) -> None:
         """Remove windows whose intersection over union with the box (y, x, h, w) is larger."""
@@ -249,10 +247,10 @@ class PrunedWindows:
             self._direct.suppress_overlapping(box, overlap)
             return
         self._bounds.suppress_overlapping(box, overlap)
-        problem = self._search.problem
-        over = overlapping(problem.map_shape, self.kernel, problem.stride, box, overlap)
-        for index, is_over in over:
-            self._blocks.forget(index, is_over)
+        down, across = self._search.problem.stride
+        self._blocks.forget(
+            lambda row, col: is_overlapping((row * down, col * across, *self.kernel), box, overlap)
+        )
 
     def _search_blocks(self, blocks: list[int]) -> None:
         """Find the best window of these blocks, or that none of them is the best of all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -109,10 +109,8 @@ class SearchedBlocks:
         row, col = min(self._best_cells[self.best_scores == score].tolist())
         return row, col, score
 
-    def forget(self, index: tuple[slice, slice], is_removed: NDArray[np.bool_]) -> None:
-        """Forget the best windows of blocks that are removed: those of a part of the map."""
-        known = np.flatnonzero(self.best_scores > -math.inf)
-        cells = self._best_cells[known] - [one.start for one in index]
-        is_inside = ((cells >= 0) & (cells < is_removed.shape)).all(1)
-        rows, cols = cells[is_inside].T
-        self.best_scores[known[is_inside][is_removed[rows, cols]]] = -math.inf
+    def forget(self, is_removed: Callable[[int, int], bool]) -> None:
+        """Forget the best windows of blocks that are removed, by their row and col."""
+        for block in np.flatnonzero(self.best_scores > -math.inf).tolist():
+            if is_removed(*self._best_cells[block].tolist()):
+                self.best_scores[block] = -math.inf

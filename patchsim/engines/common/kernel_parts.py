@@ -163,9 +163,9 @@ def best_cut(
         made = transform * (count * planes + cut_times.BACK) * again
         is_kept = not is_near or can_stay_prepared(kernel, count * _values(sides, folds)[1])
         prepared = 0.0 if is_kept else PREPARING * transform * count * planes
-        at_once = _rows_at_once(windows[0], down, across, folds)
         others = 0.0
         if not is_near:
+            at_once = _rows_at_once(windows[0], down, across, folds)
             others = pairs * cut_times.OF_PAIR + cut_times.of_far_products(*windows, at_once)
         cuts.append((pairs * made + prepared + others, folds, down, across, pairs, transform))
     _, folds, down, across, pairs, transform = min(cuts)
