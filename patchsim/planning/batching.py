@@ -213,7 +213,11 @@ def _plan_of_member(common: Plan, problem: Problem) -> Plan:
             return None
         others = of_member(plan.exact_plan), of_member(plan.direct_plan)
         return replace(
-            plan, chosen=resized(plan.chosen), exact_plan=others[0], direct_plan=others[1]
+            plan,
+            chosen=resized(plan.chosen),
+            candidates=tuple(map(resized, plan.candidates)),  # of which `for_blocks` is one
+            exact_plan=others[0],
+            direct_plan=others[1],
         )
 
     member_plan = of_member(common)

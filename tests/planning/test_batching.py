@@ -68,3 +68,19 @@ def test_no_more_calls_are_kept_than_may_be(made, monkeypatch):
     for memory in (1 << 30, 2 << 30, 3 << 30, 2 << 30, 1 << 30):
         make((8,), memory)
     assert made == [1 << 30, 2 << 30, 3 << 30, 1 << 30]
+
+
+@pytest.mark.parametrize("metric", ["sad", "ssd", "ncc", "zncc"])
+@pytest.mark.parametrize("map_wanted", [True, False])
+def test_the_plan_of_each_kernel_is_for_its_own_size_in_all_its_parts(metric, map_wanted, rng):
+    """Blocks that bounds leave open are scored by the candidate that takes least for one."""
+    image = rng.integers(0, 256, (568, 704, 1), "uint8")
+    kernels = [image[: 43 - less, : 56 - less] for less in range(3)]
+    problems = [problem(image, one, metric, map_wanted=map_wanted) for one in kernels]
+    groups = batching.make(problems, engine="auto", device="cpu", memory=1 << 32, resident=0)
+    assert any(group.common.is_envelope for group in groups)
+    for plan, kernel in zip(batching.plans(groups), kernels, strict=True):
+        parts = [part for part in (plan, plan.exact_plan, plan.direct_plan) if part]
+        for part in [*parts, *(part.for_blocks for part in parts)]:
+            assert part.problem.kernel == kernel.shape
+            assert {one.problem.kernel for one in part.candidates} == {kernel.shape}
