@@ -23,7 +23,7 @@ import torch  # noqa: F401 - the same
 
 from patchsim import choices, engines, match
 from patchsim.engines import Problem, simd
-from patchsim.engines.common import lowrank
+from patchsim.engines.common import lowrank, sad_terms
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.types import Pixels
 
@@ -96,7 +96,7 @@ def counted(problem: Problem) -> Problem:
     if lowrank.products_needed(problem) is None:
         return problem
     kernel = Kernel(pictures(problem)[1])
-    return problem._replace(products=lowrank.range_of(kernel, problem).products)
+    return sad_terms.counted(problem, kernel, "exact", "worthwhile")
 
 
 def measured(problem: Problem) -> dict[str, float]:

@@ -49,10 +49,15 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptr
     return NULL;
 }
 
+static ptrdiff_t passes_of(const Task *t)
+{
+    return t->parts_y * t->parts_x * t->terms;
+}
+
 /* The values of a kernel's spectra. */
 static Py_ssize_t spectra_of(const Task *t)
 {
-    return t->parts_y * t->parts_x * t->terms * t->channels * spectrum_values(t->sides);
+    return passes_of(t) * t->channels * spectrum_values(t->sides);
 }
 
 const char *correlation_misfit_of_spectra(const Task *t, const Py_buffer *spectra, ptrdiff_t kernels)
@@ -112,7 +117,103 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-enum { IMAGE, SPECTRA, DOUBLE_SPECTRA, TAPS, MEANS, NUMBERS, MAP, MAXIMA, ERRORS, BUFFERS };
+/* The sum of the squares of some values: CHAINS of them do not wait for each other. */
+static double sum_of_squares(const double *values, ptrdiff_t count)
+{
+    enum { CHAINS = 16 };
+    double sums[CHAINS] = {0}, sum = 0;
+    ptrdiff_t i = 0;
+    for (; i + CHAINS <= count; i += CHAINS)
+        for (int j = 0; j < CHAINS; j++)
+            sums[j] += values[i + j] * values[i + j];
+    for (; i < count; i++)
+        sum += values[i] * values[i];
+    for (int j = 0; j < CHAINS; j++)
+        sum += sums[j];
+    return sum;
+}
+
+/* The norm of the taps of a part and term, of all channels. */
+static double norm_of(const Task *t, ptrdiff_t pass)
+{
+    double squares = 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const Part part = correlation_part(t, pass, c);
+        if (part.width == t->width)
+            squares += sum_of_squares(part.taps, part.height * part.width);
+        else
+            for (ptrdiff_t y = 0; y < part.height; y++)
+                squares += sum_of_squares(part.taps + y * t->width, part.width);
+    }
+    return sqrt(squares);
+}
+
+/* As the task's smooth_share says, of taps of this norm; rows are summed up before columns are. */
+static double smooth_share_of(const Task *t, double norm)
+{
+    double smooth = 0, sums[MOST_SIDE * MOST_PARTS];
+    const double *taps = t->taps;
+    for (ptrdiff_t part = 0; part < 4 * t->channels; part++) {
+        const ptrdiff_t i = part % 4, top = t->height * i / 4, bottom = t->height * (i + 1) / 4;
+        memset(sums, 0, (size_t)t->width * sizeof *sums);
+        for (ptrdiff_t y = top; y < bottom; y++, taps += t->width)
+            for (ptrdiff_t x = 0; x < t->width; x++)
+                sums[x] += taps[x];
+        for (ptrdiff_t j = 0; j < 4; j++) {
+            const ptrdiff_t left = t->width * j / 4, right = t->width * (j + 1) / 4;
+            double sum = 0;
+            for (ptrdiff_t x = left; x < right; x++)
+                sum += sums[x];
+            const double count = (double)((bottom - top) * (right - left));
+            smooth += count > 0 ? sum * sum / count : 0;
+        }
+    }
+    return norm > 0 ? smooth / norm / norm : 0;
+}
+
+static PyObject *summary(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    static char *names[] = {"taps", "out", "parts_y", "parts_x", "terms", "sides", "folds", NULL};
+    PyObject *objects[2];
+    Py_buffer b[2] = {{0}};
+    Task t = {.sides = SQUARE};
+    const char *wrong = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOnnn|(nn)n", names, &objects[0], &objects[1],
+                                     &t.parts_y, &t.parts_x, &t.terms, &t.sides.y, &t.sides.x,
+                                     &t.sides.folds))
+        return NULL;
+    for (int i = 0; i < 2; i++) {
+        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (i > 0 ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(objects[i], &b[i], flags) < 0) {
+            entry_release(b, 2);
+            return NULL;
+        }
+    }
+    wrong = entry_misfit(&b[1]);
+    if (!wrong)
+        wrong = correlation_set_kernel(&t, &b[0], 3, t.terms);
+    if (!wrong && (b[1].ndim != 1 || !has_format(&b[1], "d") || b[1].shape[0] != 1 + passes_of(&t)))
+        wrong = "the summary is not float64 [1 + parts x terms]";
+    if (!wrong) {
+        double *out = b[1].buf, squares = 0;
+        for (ptrdiff_t i = 0; i < passes_of(&t); i++) {
+            out[1 + i] = norm_of(&t, i);
+            squares += out[1 + i] * out[1 + i];
+        }
+        out[0] = t.terms == 1 ? smooth_share_of(&t, sqrt(squares)) : 0;
+    }
+    if (entry_failed(b, 2, wrong, 0))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+enum {
+    IMAGE, SPECTRA, DOUBLE_SPECTRA, CURVES, TAPS, SUMMARIES, MEANS, NUMBERS, MAP, MAXIMA, ERRORS,
+    BUFFERS
+};
+#define MAY_BE_NONE(buffer) ((buffer) == DOUBLE_SPECTRA || (buffer) == CURVES)
+
 enum { GAIN, OWN, TOTAL, OFFSET, RESIDUAL, NUMBER_COUNT }; /* of a kernel, in NUMBERS */
 
 /* Whether an array of maps, or of blocks' values, has one of this size for each kernel. */
@@ -167,11 +268,27 @@ static const char *misfit_of_ranges(const double *ranges, Py_ssize_t channels, P
     return NULL;
 }
 
+/* Whether the curves of sad are finite and as many as there are channels and terms. */
+static const char *misfit_of_curves(const Py_buffer *curves, const Task *t)
+{
+    if (t->metric != SAD)
+        return "curves are of sad";
+    if (curves->ndim != 3 || !has_format(curves, "d") || curves->shape[0] != t->channels ||
+        curves->shape[1] != t->terms + 1 || curves->shape[2] != KNOTS)
+        return "the curves are not float64 [channels, 1 + terms, KNOTS]";
+    const double *knots = curves->buf;
+    for (ptrdiff_t i = 0; i < t->channels * (t->terms + 1) * KNOTS; i++)
+        if (!(fabs(knots[i]) <= FLT_MAX / 64))
+            return "a curve's knot is not finite";
+    return NULL;
+}
+
 /* What does not fit the first task, which all kernels share but for their own arrays and numbers. */
 static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
 {
     for (int i = 0; i < BUFFERS; i++) {
-        const char *wrong = i == SPECTRA || i == DOUBLE_SPECTRA ? NULL : entry_misfit(&b[i]);
+        const int is_elsewhere = i == SPECTRA || i == DOUBLE_SPECTRA;
+        const char *wrong = is_elsewhere || !b[i].obj ? NULL : entry_misfit(&b[i]);
         if (wrong)
             return wrong;
     }
@@ -190,8 +307,17 @@ static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
         b[MEANS].shape[1] != (t->metric == SAD ? 2 : 1) * t->channels)
         return "the means are not a float64 for each kernel and channel, of sad two";
     wrong = t->metric == SAD ? misfit_of_ranges(b[MEANS].buf, t->channels, kernels) : NULL;
+    if (!wrong && b[CURVES].obj)
+        wrong = misfit_of_curves(&b[CURVES], t);
     if (wrong)
         return wrong;
+    if (b[SUMMARIES].ndim != 2 || !has_format(&b[SUMMARIES], "d") ||
+        b[SUMMARIES].shape[0] != kernels || b[SUMMARIES].shape[1] != 1 + passes_of(t))
+        return "the summaries are not float64 [kernels, 1 + parts x terms]";
+    const double *summaries = b[SUMMARIES].buf;
+    for (Py_ssize_t i = 0; i < kernels * (1 + passes_of(t)); i++)
+        if (!(summaries[i] >= 0))
+            return "a norm or share is negative";
     if (b[NUMBERS].ndim != 2 || !has_format(&b[NUMBERS], "d") || b[NUMBERS].shape[0] != kernels ||
         b[NUMBERS].shape[1] != NUMBER_COUNT)
         return "the numbers are not five of float64 for each kernel";
@@ -217,58 +343,21 @@ static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
     return NULL;
 }
 
-/* What the image's factors of sad may add to X. */
-static double error_of_waves(const Task *t)
+/* How far a factor of sad may be off, of a term of a channel. */
+static double error_of_factor(const Task *t, ptrdiff_t channel, ptrdiff_t term)
 {
-    const ptrdiff_t values = t->channels * t->height * t->width;
+    const double odd = (double)(term - term % 2 + 1);
+    return t->curves ? error_of_curve(curve_of_term(t, channel, term)) : WAVE_ERROR * odd * (odd + 1);
+}
+
+/* What the image's factors of sad may add to X of a part and term: absolute values add up to at most
+ * their norm times the root of their number (Cauchy and Schwarz). */
+static double error_of_factors(const Task *t, ptrdiff_t pass)
+{
     double error = 0;
-    for (ptrdiff_t term = 0; t->metric == SAD && term < t->terms; term++) {
-        const double odd = (double)(term - term % 2 + 1);
-        double sum = 0;
-        for (ptrdiff_t i = 0; i < values; i++)
-            sum += fabs(t->taps[term * values + i]);
-        error += WAVE_ERROR * odd * (odd + 1) * sum;
-    }
-    return t->gain * error;
-}
-
-/* The sum of the squares of some values: CHAINS of them do not wait for each other. */
-static double sum_of_squares(const double *values, ptrdiff_t count)
-{
-    enum { CHAINS = 16 };
-    double sums[CHAINS] = {0}, sum = 0;
-    ptrdiff_t i = 0;
-    for (; i + CHAINS <= count; i += CHAINS)
-        for (int j = 0; j < CHAINS; j++)
-            sums[j] += values[i + j] * values[i + j];
-    for (; i < count; i++)
-        sum += values[i] * values[i];
-    for (int j = 0; j < CHAINS; j++)
-        sum += sums[j];
-    return sum;
-}
-
-/* As the task's smooth_share says; rows are summed up before columns are. */
-static double smooth_share_of(const Task *t)
-{
-    double smooth = 0, sums[MOST_SIDE * MOST_PARTS];
-    const double *taps = t->taps;
-    for (ptrdiff_t part = 0; part < 4 * t->channels; part++) {
-        const ptrdiff_t i = part % 4, top = t->height * i / 4, bottom = t->height * (i + 1) / 4;
-        memset(sums, 0, (size_t)t->width * sizeof *sums);
-        for (ptrdiff_t y = top; y < bottom; y++, taps += t->width)
-            for (ptrdiff_t x = 0; x < t->width; x++)
-                sums[x] += taps[x];
-        for (ptrdiff_t j = 0; j < 4; j++) {
-            const ptrdiff_t left = t->width * j / 4, right = t->width * (j + 1) / 4;
-            double sum = 0;
-            for (ptrdiff_t x = left; x < right; x++)
-                sum += sums[x];
-            const double count = (double)((bottom - top) * (right - left));
-            smooth += count > 0 ? sum * sum / count : 0;
-        }
-    }
-    return t->norm > 0 ? smooth / t->norm / t->norm : 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        error = fmax(error, error_of_factor(t, c, pass % t->terms));
+    return error * t->norms[pass] * sqrt((double)(t->channels * t->part_height * t->part_width));
 }
 
 /* The task of kernel k, whose image and sizes are those of the first one. */
@@ -289,19 +378,19 @@ static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
     t->map = (float *)b[MAP].buf + k * t->rows * t->cols;
     t->maxima = (float *)b[MAXIMA].buf + k * blocks;
     t->errors = (float *)b[ERRORS].buf + k * blocks;
-    t->norm = sqrt(sum_of_squares(t->taps, taps));
+    const double *summary = (const double *)b[SUMMARIES].buf + k * (1 + passes_of(t));
     const int is_expected = (t->metric == ZNCC || t->metric == NCC) && t->limit <= MAP_LIMIT;
-    t->smooth_share = is_expected && !t->products ? smooth_share_of(t) : 0;
-    t->residual += error_of_waves(t);
-    for (ptrdiff_t i = 0; i < t->parts_y * t->parts_x * t->terms; i++) {
-        double squares = 0;
-        for (ptrdiff_t c = 0; c < t->channels; c++) {
-            const Part part = correlation_part(t, i, c);
-            for (ptrdiff_t y = 0; y < part.height; y++)
-                squares += sum_of_squares(part.taps + y * t->width, part.width);
-        }
-        t->norms[i] = sqrt(squares);
+    t->smooth_share = is_expected && !t->products ? summary[0] : 0;
+    t->norms = summary + 1;
+    double squares = 0;
+    for (ptrdiff_t i = 0; i < passes_of(t); i++) {
+        squares += t->norms[i] * t->norms[i];
+        if (t->metric == SAD)
+            t->residual += t->gain * error_of_factors(t, i);
     }
+    t->norm = sqrt(squares);
+    if (t->curves && t->type == BYTES) /* what pixels add is rounded to steps */
+        t->residual += EXCESS_STEP / 2 * (double)(t->channels * t->height * t->width);
     for (ptrdiff_t i = 0; i < blocks; i++)
         t->maxima[i] = -INFINITY, t->errors[i] = 0;
 }
@@ -309,11 +398,12 @@ static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
 static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
 {
     (void)self;
-    static char *names[] = {"image",    "spectra",  "taps",    "means",     "numbers", "map",
-                            "maxima",   "errors",   "metric",  "limit",     "stride_y", "stride_x",
-                            "block",    "is_direct", "parts_y", "parts_x",  "terms",   "variant",
-                            "sides",    "folds",    "double_spectra", NULL};
-    PyObject *objects[BUFFERS] = {[DOUBLE_SPECTRA] = Py_None};
+    static char *names[] = {"image",    "spectra",   "taps",   "summaries", "means",
+                            "numbers",  "map",       "maxima", "errors",    "metric",
+                            "limit",    "stride_y",  "stride_x", "block",   "is_direct",
+                            "parts_y",  "parts_x",   "terms",  "variant",   "sides",
+                            "folds",    "double_spectra", "curves", NULL};
+    PyObject *objects[BUFFERS] = {[DOUBLE_SPECTRA] = Py_None, [CURVES] = Py_None};
     Py_buffer b[BUFFERS];
     Task tasks[MOST_KERNELS] = {{.sides = SQUARE}}, *t = tasks;
     const char *metric, *name, *wrong = NULL;
@@ -321,12 +411,12 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     int failed = 1, is_direct;
     Py_ssize_t kernels = 0, direct = 0, repeated = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "OOOOOOOOsdnnnpnnns|(nn)nO", names, &objects[IMAGE],
-            &objects[SPECTRA], &objects[TAPS], &objects[MEANS], &objects[NUMBERS], &objects[MAP],
-            &objects[MAXIMA],
-            &objects[ERRORS], &metric, &t->limit, &t->stride_y, &t->stride_x, &t->block, &is_direct,
+            args, keywords, "OOOOOOOOOsdnnnpnnns|(nn)nOO", names, &objects[IMAGE],
+            &objects[SPECTRA], &objects[TAPS], &objects[SUMMARIES], &objects[MEANS],
+            &objects[NUMBERS], &objects[MAP], &objects[MAXIMA], &objects[ERRORS], &metric,
+            &t->limit, &t->stride_y, &t->stride_x, &t->block, &is_direct,
             &t->parts_y, &t->parts_x, &t->terms, &name, &t->sides.y, &t->sides.x,
-            &t->sides.folds, &objects[DOUBLE_SPECTRA]) ||
+            &t->sides.folds, &objects[DOUBLE_SPECTRA], &objects[CURVES]) ||
         !(variant = correlation_variant(name)))
         return NULL;
     static const char *const metrics[] = {"zncc", "ncc", "ssd", "sad"};
@@ -340,7 +430,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
     for (int i = 0; i < BUFFERS; i++) {
         int flags = i == IMAGE ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
         flags |= i >= MAP ? PyBUF_WRITABLE : 0;
-        if ((objects[i] != Py_None || i != DOUBLE_SPECTRA) &&
+        if ((objects[i] != Py_None || !MAY_BE_NONE(i)) &&
             PyObject_GetBuffer(objects[i], &b[i], flags | PyBUF_FORMAT) < 0)
             goto release;
     }
@@ -372,6 +462,7 @@ static PyObject *scores(PyObject *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_ValueError, wrong);
         goto release;
     }
+    t->curves = b[CURVES].obj ? b[CURVES].buf : NULL;
     t->image = b[IMAGE].buf, t->pitch = b[IMAGE].strides[0];
     t->rows = b[MAP].shape[1], t->cols = b[MAP].shape[2];
     t->stride_y = entry_stride(t->stride_y, b[IMAGE].shape[0]);
@@ -397,19 +488,20 @@ static PyObject *scratch(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     static char *names[] = {"format", "windows", "kernel_shape", "stride", "block",
                             "is_direct", "parts_y", "parts_x", "terms", "variant", "kernels",
-                            "may_repeat", "sides", "folds", NULL};
+                            "may_repeat", "sides", "folds", "is_sad", NULL};
     const char *format, *name;
     Py_ssize_t kernels;
     Task t = {.sides = SQUARE};
-    int is_direct, may_repeat;
+    int is_direct, may_repeat, is_sad = 0;
     const Variant *variant;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsnp|(nn)n", names, &format, &t.rows,
-                                     &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "s(nn)(nnn)(nn)npnnnsnp|(nn)np", names,
+                                     &format, &t.rows, &t.cols, &t.height, &t.width, &t.channels, &t.stride_y,
                                      &t.stride_x, &t.block, &is_direct, &t.parts_y, &t.parts_x,
                                      &t.terms, &name, &kernels, &may_repeat, &t.sides.y,
-                                     &t.sides.x, &t.sides.folds) ||
+                                     &t.sides.x, &t.sides.folds, &is_sad) ||
         !(variant = correlation_variant(name)))
         return NULL;
+    t.metric = is_sad ? SAD : ZNCC;
     t.type = *format == 'B' ? BYTES : *format == 'H' ? WORDS : *format == 'd' ? DOUBLES : FLOATS;
     t.products = is_direct ? variant->products[t.type] : NULL;
     t.byte_sums = variant->byte_sums;
@@ -475,9 +567,9 @@ static PyObject *release(PyObject *self, PyObject *args)
 
 static PyMethodDef METHODS[] = {
     {"scores", KEYWORDS(scores),
-     "scores(image, spectra, taps, means, numbers, map, maxima, errors, metric, limit, stride_y,"
-     " stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1,"
-     " double_spectra=None)\n\n"
+     "scores(image, spectra, taps, summaries, means, numbers, map, maxima, errors, metric, limit,"
+     " stride_y, stride_x, block, is_direct, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE),"
+     " folds=1, double_spectra=None, curves=None)\n\n"
      "Write the scores of all windows to map, and for each block x block of them the largest and\n"
      "how far scores may be off, for kernels of one size. Returns how many windows were summed\n"
      "directly, and how many tiles were transformed in double precision. The formulas are in\n"
@@ -485,22 +577,29 @@ static PyMethodDef METHODS[] = {
      "image: uint8, uint16, float32 or, but for sad and direct sums, float64 [height, width,\n"
      "channels], rows without gaps; spectra: from spectrum, of each kernel; double_spectra: the same\n"
      "as float64, or None where they are made as they are needed; taps: float64 [kernels, terms x\n"
-     "channels, height, width], each kernel less its means or its terms of sad, over gain; means:\n"
-     "float64 [kernels, channels], of sad [kernels, 2 x channels], the middles and half the widths\n"
-     "of the ranges; numbers: float64 [kernels, 5], gain, own, total, offset and residual; map:\n"
-     "float32 [kernels, rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct\n"
-     "sums are of one kernel."},
+     "channels, height, width], each kernel less its means or its terms of sad, over gain;\n"
+     "summaries: float64 [kernels, 1 + parts x terms], from summary; means: float64\n"
+     "[kernels, channels], of sad [kernels, 2 x channels], the middles and half the widths\n"
+     "of the ranges; numbers: float64 [kernels, 5], gain, own, total, offset and residual; curves, of\n"
+     "sad: float64 [channels, 1 + terms, KNOTS], what pixels add and are put into for each term, from\n"
+     "the low end of the range to the high one, or None for sines and cosines; map: float32\n"
+     "[kernels, rows, cols]; maxima, errors: float32 [kernels, ...] of the blocks. Direct sums are of\n"
+     "one kernel."},
     {"spectrum", KEYWORDS(spectrum),
      "spectrum(taps, out, parts_y, parts_x, terms, variant, sides=(SIDE, SIDE), folds=1)\n\n"
      "Write the transforms of a kernel's parts, terms and channels to out, float32 or float64\n"
      "aligned to 64 bytes."},
+    {"summary", KEYWORDS(summary),
+     "summary(taps, out, parts_y, parts_x, terms, sides=(SIDE, SIDE), folds=1)\n\n"
+     "Write to out, float64 [1 + parts x terms], what scores takes of a kernel's taps: how smooth\n"
+     "they are, from 0 to 1, and the norm of each part and term."},
     {"values", values, METH_VARARGS,
      "values(sides, folds)\n\n"
      "Return the values of a tile's transform, and of a kernel's spectrum for each part, term and\n"
      "channel."},
     {"scratch", KEYWORDS(scratch),
      "scratch(format, windows, kernel_shape, stride, block, is_direct, parts_y, parts_x, terms,"
-     " variant, kernels, may_repeat, sides=(SIDE, SIDE), folds=1)\n\n"
+     " variant, kernels, may_repeat, sides=(SIDE, SIDE), folds=1, is_sad=False)\n\n"
      "Bytes that scores allocates, with may_repeat if it transforms tiles in double precision, for\n"
      "which it allocates a kernel's spectra in float64, too, unless they are given."},
     {"weighted_scores", KEYWORDS(correlation_weighted_scores), CORRELATION_WEIGHTED_SCORES},
@@ -546,6 +645,7 @@ PyMODINIT_FUNC PyInit__correlation(void)
                                            MOST_WEIGHTED_CHANNELS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_PARTS", MOST_PARTS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_TERMS", MOST_TERMS) < 0 ||
+                   PyModule_AddIntConstant(module, "KNOTS", KNOTS) < 0 ||
                    PyModule_AddIntConstant(module, "MOST_KERNELS", MOST_KERNELS) < 0 ||
                    PyModule_AddIntConstant(module, "TILE_VALUES", TILE_VALUES) < 0))
         Py_CLEAR(module);

@@ -21,9 +21,9 @@
  *     sad   1 - (X + offset + excess) / total        total = n channels R
  *
  * Of sad, |I - K| is about a sum of products of a function of I and one of K, as in
- * engines/common/lowrank.py. X is the sum over these terms: their functions of I are sines and
- * cosines, those of K, times weights if there are any, are the taps. _correlation_excess.h sums how
- * far I lies outside the range for which they are made.
+ * engines/common/lowrank.py. X is the sum over these terms: their functions of I are those of
+ * _correlation_curves.h, those of K, times weights if there are any, are the taps.
+ * _correlation_excess.h sums what depends on I alone.
  *
  * S and E are exact for integers. Those of floats are sums in double precision of I less a constant
  * of the channel, off by at most `drift`; windows of one value are told by comparing pixels. X is
@@ -112,6 +112,14 @@
 /* A factor of term n, sin or cos(odd x) with odd = n - n % 2 + 1, is off by at most this times
  * odd (odd + 1): its square for the steps from one odd to the next, once more for x. */
 #define WAVE_ERROR 0x1p-22
+/* Curves that are made for a kernel's values, in place of these factors: pieces that are straight. */
+#define PIECES 32
+#define KNOTS (PIECES + 1)
+/* A value on a curve is off by at most this times its largest knot and, because pieces are told by
+ * values that are rounded, 64 times the steepest piece. */
+#define CURVE_ERROR 0x1p-22
+/* What bytes add to X beside the terms are multiples of this: of 16 channels, float holds their sum. */
+#define EXCESS_STEP 0x1p-10
 
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
  * its stages leave the values, because the way back takes them in that order. A cell of [re, im][16]
@@ -129,6 +137,9 @@
 
 typedef enum { BYTES, WORDS, FLOATS, DOUBLES } Type; /* uint8, uint16, float32, float64 */
 typedef enum { ZNCC, NCC, SSD, SAD } Metric;
+
+/* What the pixels are put into before they are transformed. */
+typedef enum { NONE, WAVE, CURVE } Factor;
 /* Sums over windows: int32_t; int64_t, in which differences of products are right if they fit; double. */
 typedef enum { FEW_SUMS, WHOLE_SUMS, WIDE_SUMS } SumKind;
 
@@ -201,6 +212,9 @@ typedef struct {
     ptrdiff_t parts_y, parts_x, part_height, part_width;
     Sides sides;     /* of transforms */
     ptrdiff_t terms; /* of sad: products whose sum is about |I - K|; 1 of other metrics */
+    /* Of sad, where these are made for the kernels' values: [channels][1 + terms][KNOTS], or NULL. The
+     * first one of a channel is added to X as it is. */
+    const double *curves;
     double limit;
     const struct Products *products;  /* X is summed directly, at a stride of 1; or NULL */
     const struct ByteSums *byte_sums; /* of windows that transforms leave open */
@@ -217,7 +231,7 @@ typedef struct {
     /* The share of their energy that the means of 4 x 4 parts of the kernel have: about 1 of smooth
      * kernels, next to none of noise. */
     double smooth_share;
-    double norms[MOST_PARTS * MOST_PARTS * MOST_TERMS]; /* of the taps of a part and term */
+    const double *norms; /* of the taps of a part and term */
     double offset, residual; /* of sad: what is added to X, and what its terms leave over */
     float *map;              /* [rows, cols] */
     /* For each block: the largest score, and what scores may be off by. */
@@ -231,6 +245,23 @@ static inline double correlation_near_1(double number)
     int exponent;
     frexp(number, &exponent);
     return ldexp(1, exponent < -1023 ? 1023 : -exponent);
+}
+
+/* The curve that the pixels of a channel are put into for a term, or, of term -1, what is added to X. */
+static inline const double *curve_of_term(const Task *t, ptrdiff_t channel, ptrdiff_t term)
+{
+    return t->curves + (channel * (t->terms + 1) + 1 + term) * KNOTS;
+}
+
+/* How far a value on a curve may be off. */
+static inline double error_of_curve(const double *knots)
+{
+    double largest = fabs(knots[0]), steepest = 0;
+    for (int i = 0; i < PIECES; i++) {
+        largest = fmax(largest, fabs(knots[i + 1]));
+        steepest = fmax(steepest, fabs(knots[i + 1] - knots[i]));
+    }
+    return CURVE_ERROR * (largest + 64 * steepest);
 }
 
 /* How many times as much of the rounding of pixels' transforms gathers in the products of a kernel, or
@@ -391,6 +422,9 @@ static inline ptrdiff_t steps_pitch(const Task *t)
 {
     return t->sides.x / MOSAIC + squares_under(t->width) + 4;
 }
+
+/* What _correlation_excess.h keeps. */
+size_t correlation_excess_bytes(const Task *task, const Layout *layout);
 
 /* Parts of a row of windows, each in one tile and one block, at most. */
 size_t correlation_segments(const Task *task, const Layout *layout);

@@ -519,8 +519,10 @@ typedef struct {
     int32_t *above;      /* of columns: pixels that equal the one above, up to the last row */
     uint8_t *is_uniform; /* of a row's windows */
     int has_uniform;
-    /* Of sad: what the pixels have outside its range, and how far that of a window may be off. */
-    double excess, excess_drift;
+    /* Of sad: whether pixels add something of their own to X, and how far that of a window may be off. */
+    int has_excess;
+    double excess_drift;
+    float *excess_of_bytes, *excess; /* of every byte, [channels][256]; of pixels, [lines][pitch] */
 } VARIANT(Band);
 
 /* The sum of a line's values, and that of their squares. */
@@ -1214,7 +1216,7 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
         VARIANT(measure_shift)(b, t, left, count, shift, &own);
     if (t->metric == SAD) {
         const double less = 1 / t->total;
-        const double *excess = b->excess > 0 ? (const double *)b->e + left : NULL;
+        const double *excess = b->has_excess ? (const double *)b->e + left : NULL;
         for (ptrdiff_t i = 0; i < count; i++) {
             const double more = excess ? t->offset + excess[i] : t->offset;
             float score = (float)(1 - (t->gain * x[i] + more) * less);
@@ -1490,7 +1492,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
         const int is_last_of_block = b->top + row + 1 == (block_row + 1) * t->block;
         if (t->metric != SAD)
             VARIANT(sum_row)(b, row);
-        else if (b->excess > 0)
+        else if (b->has_excess)
             VARIANT(sum_excess)(b, row);
         b->is_in_registers = t->metric != SAD && !b->has_uniform &&
                              (b->has_few || t->type != BYTES || !t->products);
@@ -1842,6 +1844,12 @@ static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
     b.reaches = correlation_take(&arena, (size_t)columns * sizeof *b.reaches);
     b.above = correlation_take(&arena, (size_t)l.columns * sizeof *b.above);
     b.is_uniform = correlation_take(&arena, (size_t)t->cols);
+    if (correlation_excess_bytes(t, &l)) {
+        b.excess = correlation_take(&arena, correlation_excess_bytes(t, &l));
+        b.excess_of_bytes = b.excess + l.lines * l.pitch;
+        if (t->type == BYTES)
+            VARIANT(list_excess)(t, b.excess_of_bytes);
+    }
     int failed = 0;
     for (b.top = 0; b.top < t->rows && !failed; b.top += b.rows) {
         b.rows = l.bands * l.tall < t->rows - b.top ? l.bands * l.tall : t->rows - b.top;

@@ -1,45 +1,84 @@
-/* How far the pixels of sad's windows lie outside the range for which its terms are made; included by
- * _correlation_core.h once for each variant.
+/* What sad's windows add to X that depends on their pixels alone; included by _correlation_core.h once
+ * for each variant.
  *
  * With a' the value of the range that is nearest to a pixel a, |a - b| is |a' - b| + |a - a'| for
- * every b of the range. The terms give the first part. The last one does not depend on b: it is
- * summed in double precision while a band is walked from its top, along columns and then along a
- * row, exactly of integers.
+ * every b of the range. The terms give the first part; that of curves has a part of its own which
+ * does not depend on b, either. What a pixel adds is computed once, over all channels. While a band
+ * is walked from its top, it is summed in double precision along columns and then along a row.
  */
-#define OUTSIDE(NAME, PIXEL)                                                                   \
-    /* Adds what the pixels of a line have outside, times `sign`, to the sums of columns. */   \
-    static void VARIANT(NAME)(const PIXEL *line, ptrdiff_t count, double middle, double half,  \
-                              double sign, double *columns)                                    \
-    {                                                                                          \
-        for (ptrdiff_t x = 0; x < count; x++) {                                                \
-            const double outside = fabs((double)line[x] - middle) - half;                      \
-            columns[x] += sign * (outside > 0 ? outside : 0);                                  \
-        }                                                                                      \
-    }
-OUTSIDE(bytes_outside, uint8_t)
-OUTSIDE(words_outside, uint16_t)
-OUTSIDE(floats_outside, float)
-#undef OUTSIDE
 
-/* All channels of some lines of a band. */
-static void VARIANT(add_outside)(const VARIANT(Band) *b, ptrdiff_t first, ptrdiff_t lines,
-                                 ptrdiff_t columns, double sign, double *sums)
+/* What every byte adds, [channels][256]: multiples of EXCESS_STEP, so that sums are exact. */
+static void VARIANT(list_excess)(const Task *t, float *excess)
+{
+    for (ptrdiff_t c = 0; c < t->channels; c++)
+        for (int pixel = 0; pixel < 256; pixel++) {
+            const double less = pixel - t->means[c], half = t->halves[c];
+            double own = fabs(less) > half ? fabs(less) - half : 0;
+            if (t->curves) {
+                const double *knots = curve_of_term(t, c, -1), z = half > 0 ? less / half : 0;
+                const double u = (fmin(fmax(z, -1), 1) + 1) * (PIECES / 2);
+                const int piece = u < PIECES - 1 ? (int)u : PIECES - 1;
+                own += knots[piece] + (knots[piece + 1] - knots[piece]) * (u - piece);
+            }
+            excess[c * 256 + pixel] = (float)(floor(own / EXCESS_STEP + 0.5) * EXCESS_STEP);
+        }
+}
+
+/* A line of a channel of 16 bits or floats, put on `curve` if that is not NULL; `most` grows to the
+ * largest value. The line is as long as whole vectors. */
+static INLINE void VARIANT(line_of_excess)(const void *line, Type type, ptrdiff_t columns,
+                                           double middle, double half,
+                                           const VARIANT(Curve_single) *curve, int is_first,
+                                           float *out, VARIANT(V_single) *most)
+{
+    typedef VARIANT(V_single) V;
+    const V zero = {0}, middles = zero + (float)middle, halves = zero + (float)half;
+    const V shares = zero + (float)(half > 0 ? 1 / half : 0);
+    for (ptrdiff_t x = 0; x < columns; x += LANES) {
+        const V pixels = type == WORDS ? VARIANT(of_words_single)((const uint16_t *)line + x)
+                                       : VARIANT(of_floats_single)((const float *)line + x);
+        const V less = pixels - middles;
+        V own = VARIANT(larger_single)(VARIANT(larger_single)(less, -less) - halves, zero);
+        if (curve)
+            own += VARIANT(on_curve_single)(VARIANT(clipped_single)(less * shares), curve);
+        if (!is_first)
+            own += *(const V *)(out + x);
+        *(V *)(out + x) = own;
+        *most = VARIANT(larger_single)(*most, VARIANT(larger_single)(own, -own));
+    }
+}
+
+/* What the pixels of all channels of a band add, [lines][pitch]. Returns the largest of 16 bits and
+ * floats. */
+static double VARIANT(fill_excess)(const VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
-    for (ptrdiff_t c = 0; c < t->channels; c++)
-        for (ptrdiff_t y = first; y < first + lines; y++) {
-            const ptrdiff_t at = (c * l->lines + y) * l->pitch;
+    VARIANT(V_single) most = {0};
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        VARIANT(Curve_single) curve;
+        if (t->curves)
+            VARIANT(set_curve_single)(&curve, curve_of_term(t, c, -1));
+        for (ptrdiff_t y = 0; y < lines; y++) {
+            const uint8_t *line = b->planes + (c * l->lines + y) * l->pitch * correlation_item(t);
             const double middle = t->means[c], half = t->halves[c];
+            const float *of_bytes = b->excess_of_bytes + c * 256;
+            float *out = b->excess + y * l->pitch;
             if (t->type == BYTES)
-                VARIANT(bytes_outside)(b->planes + at, columns, middle, half, sign, sums);
+                for (ptrdiff_t x = 0; x < columns; x++)
+                    out[x] = (c > 0 ? out[x] : 0) + of_bytes[line[x]];
             else if (t->type == WORDS)
-                VARIANT(words_outside)((const uint16_t *)(const void *)b->planes + at, columns,
-                                       middle, half, sign, sums);
+                VARIANT(line_of_excess)(line, WORDS, columns, middle, half,
+                                        t->curves ? &curve : NULL, c == 0, out, &most);
             else
-                VARIANT(floats_outside)((const float *)(const void *)b->planes + at, columns,
-                                        middle, half, sign, sums);
+                VARIANT(line_of_excess)(line, FLOATS, columns, middle, half,
+                                        t->curves ? &curve : NULL, c == 0, out, &most);
         }
+    }
+    float largest = 0;
+    for (int i = 0; i < LANES; i++)
+        largest = largest > most[i] ? largest : most[i];
+    return (double)largest;
 }
 
 /* Whether the range has all values of integers of the task's type. */
@@ -52,37 +91,45 @@ static int VARIANT(has_all_values)(const Task *t)
     return t->type != FLOATS;
 }
 
-/* The sum over all pixels of a band, and how far those over windows may be off. None of these is
- * larger, and each is one of at most `count` roundings, one after another. */
+/* How far the sums over a band's windows may be off. Values of bytes, and of 16 bits without curves,
+ * are exact, and so are their sums. Others are rounded a few times, curves as CURVE_ERROR says; no
+ * sum in double precision is larger than all values of a band, and each is one of at most `count`
+ * roundings, one after another. */
 static void VARIANT(find_excess)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
-    double *sums = (double *)b->squares;
-    b->excess = b->excess_drift = 0;
-    if (VARIANT(has_all_values)(t))
+    b->has_excess = t->curves || !VARIANT(has_all_values)(t);
+    b->excess_drift = 0;
+    const double most = b->has_excess ? VARIANT(fill_excess)(b, lines, columns) : 0;
+    if (t->type == BYTES || (t->type == WORDS && !t->curves) || !b->has_excess)
         return;
-    memset(sums, 0, (size_t)b->layout->columns * sizeof *sums);
-    VARIANT(add_outside)(b, 0, lines, columns, 1, sums);
-    for (ptrdiff_t x = 0; x < columns; x++)
-        b->excess += sums[x];
-    const double count = 4 * (double)(lines * t->channels + columns) + 64;
-    if (t->type == FLOATS)
-        b->excess_drift = count * 0x1p-53 * b->excess;
+    double off = 0;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const double *knots = t->curves ? curve_of_term(t, c, -1) : NULL;
+        off += 0x1p-22 * (most + t->halves[c]) + (knots ? error_of_curve(knots) : 0);
+    }
+    const double count = 4 * (double)(lines + columns) + 64;
+    b->excess_drift = (double)(t->height * t->width) * off +
+                      count * 0x1p-53 * most * (double)lines * (double)columns;
 }
 
 /* Those of the windows of a row, which follows the one before, to `e`. */
 static void VARIANT(sum_excess)(VARIANT(Band) *b, ptrdiff_t row)
 {
     const Task *t = b->task;
-    const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width;
+    const ptrdiff_t columns = (t->cols - 1) * t->stride_x + t->width, pitch = b->layout->pitch;
     double *sums = (double *)b->squares;
-    const ptrdiff_t above = (row - 1) * t->stride_y;
+    const float *above = b->excess + (row - 1) * t->stride_y * pitch;
     if (row == 0) {
-        memset(sums, 0, (size_t)b->layout->columns * sizeof *sums);
-        VARIANT(add_outside)(b, 0, t->height, columns, 1, sums);
-    } else {
-        VARIANT(add_outside)(b, above, t->stride_y, columns, -1, sums);
-        VARIANT(add_outside)(b, above + t->height, t->stride_y, columns, 1, sums);
+        memset(sums, 0, (size_t)columns * sizeof *sums);
+        for (ptrdiff_t y = 0; y < t->height; y++)
+            for (ptrdiff_t x = 0; x < columns; x++)
+                sums[x] += (double)b->excess[y * pitch + x];
+    }
+    for (ptrdiff_t y = 0; y < t->stride_y && row > 0; y++, above += pitch) {
+        const float *below = above + t->height * pitch;
+        for (ptrdiff_t x = 0; x < columns; x++)
+            sums[x] += (double)below[x] - (double)above[x];
     }
     VARIANT(floats_along)(sums, 1, t->width, t->stride_x, t->cols, b->e);
 }

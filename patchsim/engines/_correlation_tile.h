@@ -237,69 +237,23 @@ static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less,
     return (NAME(of_floats)((const float *)plane + at) - less) * unit;
 }
 
-/* What `wave` makes of pixels for a term of sad: sin or cos of odd x, where x grows from -pi / 2 to
- * pi / 2 over the range for which the terms are made. */
-typedef struct {
-    V series[SERIES], constant, slope, twice, square, before;
-    ptrdiff_t steps;
-} NAME(Wave);
-
-static INLINE NAME(Wave) NAME(wave_of)(ptrdiff_t term)
-{
-    const int is_cosine = term % 2 == 1;
-    NAME(Wave) w;
-    for (int i = 0; i < SERIES; i++)
-        w.series[i] = ALL(WAVE_SERIES[is_cosine][i]);
-    w.constant = ALL(is_cosine), w.slope = ALL(1 - is_cosine);
-    w.twice = ALL(is_cosine ? -2 : 2), w.square = ALL(is_cosine ? 4 : -4);
-    w.before = ALL(is_cosine ? 1 : -1);
-    w.steps = term / 2;
-    return w;
-}
-
-/* The nearest values from -1 to 1. */
-static INLINE V NAME(clipped)(V z)
-{
-    const V one = ALL(1);
-#if defined(CORRELATION_X86) && !IS_DOUBLE && L == 16
-    return (V)_mm512_max_ps(_mm512_min_ps((__m512)z, (__m512)one), (__m512)-one);
-#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 8
-    return (V)_mm256_max_ps(_mm256_min_ps((__m256)z, (__m256)one), (__m256)-one);
-#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 4
-    return (V)_mm_max_ps(_mm_min_ps((__m128)z, (__m128)one), (__m128)-one);
-#else
-    return NAME(larger)(-NAME(larger)(-z, -one), -one);
-#endif
-}
-
-/* By a polynomial for x, then sin((n + 2) x) = 2 cos(2 x) sin(n x) - sin((n - 2) x), and the same
- * for cosines. */
-static INLINE V NAME(wave)(V z, const NAME(Wave) *w)
-{
-    const V squared = z * z;
-    V now = w->series[SERIES - 1];
-    for (int i = SERIES - 2; i >= 0; i--)
-        now = now * squared + w->series[i];
-    now *= z * w->slope + w->constant;
-    const V twice = now * now * w->square + w->twice;
-    V before = now * w->before;
-    for (ptrdiff_t i = 0; i < w->steps; i++) {
-        const V next = twice * now - before;
-        before = now, now = next;
-    }
-    return now;
-}
+#include "_correlation_curves.h"
 
 /* The first stage of two tiles: y's n1 -> k1. What is taken off their pixels is a constant of each, or
- * that of each square of its mosaic, [squares]. Returns the sum of squares of what was read. */
+ * that of each square of its mosaic, [squares]; of sad they are put into a wave of the term, or a
+ * curve. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
                                 const double *less, const float *const mosaics[2], int has_mosaics,
-                                double scale, int is_wave, ptrdiff_t term, Sides sides, REAL *tile)
+                                double scale, Factor factor, ptrdiff_t term, const double *knots,
+                                Sides sides, REAL *tile)
 {
     _Static_assert(MOSAIC == 16, "a square is as wide as a cell, and as high as 16 rows");
     const ptrdiff_t my = first_of_y(sides), mx = sides.x / 16, group = group_values(mx);
     const NAME(Twiddles) twiddles = TWIDDLES[my];
     const NAME(Wave) wave = NAME(wave_of)(term);
+    NAME(Curve) curve;
+    if (factor == CURVE)
+        NAME(set_curve)(&curve, knots);
     const V unit = ALL(scale);
     const V less_one = ALL(less[0]), less_other = ALL(less[1]);
     double squares = 0;
@@ -312,19 +266,22 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
 #define LESS(i, constant)                                                                     \
     (has_mosaics ? (V)ALL(mosaics[i][(square_row * sides.folds + half) * mx + x]) : (V)(constant))
 #if IS_DOUBLE
-#define VALUES(plane, all, one) NAME(values)(plane, at, type, all, unit, is_wave)
+#define VALUES(plane, all, one) NAME(values)(plane, at, type, all, unit, factor != NONE)
 #else
 #define VALUES(plane, all, one)                                                               \
     (type == DOUBLES ? NAME(narrowed)((const double *)(plane) + at, one, scale)               \
-                     : NAME(values)(plane, at, type, all, unit, is_wave))
+                     : NAME(values)(plane, at, type, all, unit, factor != NONE))
 #endif
 #define READ(n1)                                                                              \
     const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane, square_row = n1;           \
     re[n1] = VALUES(one, LESS(0, less_one), less[0]);                                         \
     im[n1] = VALUES(other, LESS(1, less_other), less[1]);                                     \
-    if (is_wave) {                                                                            \
+    if (factor == WAVE) {                                                                     \
         re[n1] = NAME(wave)(NAME(clipped)(re[n1]), &wave);                                    \
         im[n1] = NAME(wave)(NAME(clipped)(im[n1]), &wave);                                    \
+    } else if (factor == CURVE) {                                                             \
+        re[n1] = NAME(on_curve)(NAME(clipped)(re[n1]), &curve);                               \
+        im[n1] = NAME(on_curve)(NAME(clipped)(im[n1]), &curve);                               \
     }                                                                                         \
     energy += re[n1] * re[n1] + im[n1] * im[n1];
 #define WRITE(k)                                                                              \
@@ -352,45 +309,52 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     return squares;
 }
 
-#define DOWN(name, type, is_wave, has_mosaics)                                                 \
+#define DOWN(name, type, factor, has_mosaics)                                                  \
     static double NAME(name)(const void *one, const void *other, ptrdiff_t pitch,              \
                              const double *less, const float *const mosaics[2], double unit,   \
-                             ptrdiff_t term, Sides sides, REAL *tile)                          \
+                             ptrdiff_t term, const double *knots, Sides sides, REAL *tile)     \
     {                                                                                          \
-        return NAME(down)(one, other, pitch, type, less, mosaics, has_mosaics, unit, is_wave,  \
-                          term, sides, tile);                                                  \
+        return NAME(down)(one, other, pitch, type, less, mosaics, has_mosaics, unit, factor,   \
+                          term, knots, sides, tile);                                           \
     }
-DOWN(down_bytes, BYTES, 0, 0)
-DOWN(down_words, WORDS, 0, 0)
-DOWN(down_floats, FLOATS, 0, 0)
-DOWN(down_waves_of_bytes, BYTES, 1, 0)
-DOWN(down_waves_of_words, WORDS, 1, 0)
-DOWN(down_waves_of_floats, FLOATS, 1, 0)
-DOWN(down_doubles, DOUBLES, 0, 0)
+DOWN(down_bytes, BYTES, NONE, 0)
+DOWN(down_words, WORDS, NONE, 0)
+DOWN(down_floats, FLOATS, NONE, 0)
+DOWN(down_doubles, DOUBLES, NONE, 0)
 #if !IS_DOUBLE
-DOWN(down_mosaics_of_bytes, BYTES, 0, 1)
-DOWN(down_mosaics_of_words, WORDS, 0, 1)
-DOWN(down_mosaics_of_floats, FLOATS, 0, 1)
+DOWN(down_waves_of_bytes, BYTES, WAVE, 0)
+DOWN(down_waves_of_words, WORDS, WAVE, 0)
+DOWN(down_waves_of_floats, FLOATS, WAVE, 0)
+DOWN(down_curves_of_bytes, BYTES, CURVE, 0)
+DOWN(down_curves_of_words, WORDS, CURVE, 0)
+DOWN(down_curves_of_floats, FLOATS, CURVE, 0)
+DOWN(down_mosaics_of_bytes, BYTES, NONE, 1)
+DOWN(down_mosaics_of_words, WORDS, NONE, 1)
+DOWN(down_mosaics_of_floats, FLOATS, NONE, 1)
 #endif
 #undef DOWN
 
 typedef double (*NAME(Down))(const void *one, const void *other, ptrdiff_t pitch, const double *less,
-                             const float *const mosaics[2], double unit, ptrdiff_t term, Sides sides,
-                             REAL *tile);
+                             const float *const mosaics[2], double unit, ptrdiff_t term,
+                             const double *knots, Sides sides, REAL *tile);
 
 static NAME(Down) NAME(down_of)(const Task *t, int has_mosaics)
 {
-#if !IS_DOUBLE
+#if !IS_DOUBLE /* which mosaics and sad do not take */
     if (has_mosaics)
         return t->type == BYTES   ? NAME(down_mosaics_of_bytes)
                : t->type == WORDS ? NAME(down_mosaics_of_words)
                                   : NAME(down_mosaics_of_floats);
-#endif
-    (void)has_mosaics;
+    if (t->metric == SAD && t->curves)
+        return t->type == BYTES   ? NAME(down_curves_of_bytes)
+               : t->type == WORDS ? NAME(down_curves_of_words)
+                                  : NAME(down_curves_of_floats);
     if (t->metric == SAD)
         return t->type == BYTES   ? NAME(down_waves_of_bytes)
                : t->type == WORDS ? NAME(down_waves_of_words)
                                   : NAME(down_waves_of_floats);
+#endif
+    (void)has_mosaics;
     return t->type == BYTES    ? NAME(down_bytes)
            : t->type == WORDS  ? NAME(down_words)
            : t->type == FLOATS ? NAME(down_floats)
@@ -742,8 +706,10 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
             const float *own[2] = {NULL};
             for (int i = 0; mosaics && i < 2; i++)
                 own[i] = mosaics[i] + c * squares_of(t->sides);
+            const ptrdiff_t term = pass % t->terms;
+            const double *knots = t->curves ? curve_of_term(t, c, term) : NULL;
             squares += down(one + c * plane + at, other + c * plane + at, pitch, less[c], own,
-                            share, pass % t->terms, t->sides, work + c * tile);
+                            share, term, knots, t->sides, work + c * tile);
         }
         for (ptrdiff_t k = 0; k < count; k++)
             rounding[k] += gathered(t) * sqrt(squares) * tasks[k].norms[pass] / side;

@@ -326,7 +326,8 @@ size_t correlation_scratch(const Task *t, const Layout *l, ptrdiff_t kernels)
            piece(channels * columns * 8) +
            piece(columns * 8) + piece(channels * x_pitch * 8) + piece(x_pitch * 8) +
            piece(count * 2 * block_rows * blocks * sizeof(float)) + piece(channels * 8) +
-           3 * piece(columns * 8) + piece(columns * 4) + piece((size_t)t->cols);
+           3 * piece(columns * 8) + piece(columns * 4) + piece((size_t)t->cols) +
+           piece(correlation_excess_bytes(t, l));
 }
 
 Outputs correlation_outputs(const Weighted *w)
@@ -390,6 +391,12 @@ Part correlation_part(const Task *t, ptrdiff_t pass, ptrdiff_t channel)
     const ptrdiff_t y = part / t->parts_x * t->part_height, x = part % t->parts_x * t->part_width;
     return (Part){t->taps + ((term * t->channels + channel) * t->height + y) * t->width + x,
                   least(t->part_height, t->height - y), least(t->part_width, t->width - x)};
+}
+
+size_t correlation_excess_bytes(const Task *t, const Layout *l)
+{
+    const ptrdiff_t values = l->lines * l->pitch + (t->type == BYTES ? t->channels * 256 : 0);
+    return t->metric == SAD ? (size_t)values * sizeof(float) : 0;
 }
 
 size_t correlation_segments(const Task *t, const Layout *l)

@@ -171,7 +171,7 @@ static double VARIANT(down_plain)(VARIANT(Weigher) *g, const double less[2])
 {
     const Sides sides = g->weighted->task.sides;
     const double *other = sides.folds > 1 ? g->plain + sides.x : VARIANT(plain_of)(g, 1);
-    return VARIANT(down_doubles_double)(g->plain, other, sides.folds * sides.x, less, NULL, 1, 0,
+    return VARIANT(down_doubles_double)(g->plain, other, sides.folds * sides.x, less, NULL, 1, 0, NULL,
                                         sides, g->work);
 }
 
@@ -239,7 +239,7 @@ static void VARIANT(add_levels)(VARIANT(Weigher) *g, const uint8_t *const levels
     outputs[count++] = t->metric == SSD ? 0 : o->own;
     const double squares =
         VARIANT(down_bytes_double)(levels[0], levels[1], t->sides.folds * g->band.layout->pitch,
-                                   less, NULL, 1, 0, t->sides, g->work);
+                                   less, NULL, 1, 0, NULL, t->sides, g->work);
     VARIANT(add)(g, squares, part, planes, outputs, count);
 }
 
@@ -261,7 +261,7 @@ static void VARIANT(add_pixels)(VARIANT(Weigher) *g, const uint8_t *const pixels
         squares = VARIANT(down_plain)(g, none);
     } else
         squares = VARIANT(down_of_double)(t, 0)(pixels[0] + at, pixels[1] + at,
-                                                t->sides.folds * l->pitch, less[c], NULL, 1, 0,
+                                                t->sides.folds * l->pitch, less[c], NULL, 1, 0, NULL,
                                                 t->sides, g->work);
     const ptrdiff_t planes[2] = {c, t->channels + (w->weight_planes > 1 ? c : 0)};
     const ptrdiff_t outputs[2] = {0, g->outputs.sums + c};

@@ -22,6 +22,22 @@ class Reading(NamedTuple):
     pixel_bytes: int
 
 
+class Products(NamedTuple):
+    """The products that approximate a kernel's `sad` within a tolerance.
+
+    Attributes
+    ----------
+    each : int
+        How many there are for each channel.
+    is_fitted : bool
+        Their functions are made for the kernel's values (`common.fitted`), and not for those of any
+        kernel (`common.lowrank`).
+    """
+
+    each: int
+    is_fitted: bool = False
+
+
 class Problem(NamedTuple):
     """One kernel against one image: all that an engine needs to know to judge the work.
 
@@ -59,10 +75,9 @@ class Problem(NamedTuple):
         The largest visibility level of the image's pixels; None where all are equally visible.
     min_visible_weight : int
         Windows whose weights times visibility sum to less are not scored.
-    products : int or None
-        How many products approximate the kernel's `sad`, for each channel, within the tolerance;
-        None where its pixels are not known: as many as any kernel needs (`common.lowrank`). The
-        fewest where even these take longer than another engine.
+    products : Products or None
+        Those that the kernel takes; None where its pixels are not known: as many as any kernel
+        takes. The fewest, or about as many, where these take longer than another engine.
     open_share : float
         The share of blocks, 0 to 1, that scores within the tolerance leave to be ranked exactly.
     kernel_count : int
@@ -99,7 +114,7 @@ class Problem(NamedTuple):
     has_channel_weights: bool = False
     opaque_level: int | None = None
     min_visible_weight: int = 0
-    products: int | None = None
+    products: Products | None = None
     open_share: float = 0.0
     kernel_count: int = 1
     same_size: int = 1

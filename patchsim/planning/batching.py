@@ -179,7 +179,7 @@ def _envelope(problems: list[Problem]) -> Problem:
         kernel=(max(heights), max(widths), channels[0]),
         weight_sum=_most([p.weight_sum for p in problems]),
         full_cells=_most([p.full_cells for p in problems]),
-        products=_most([p.products for p in problems]),
+        products=max((p.products for p in problems if p.products), default=None),
         min_visible_weight=max(p.min_visible_weight for p in problems),
         share_wanted=sum(p.share_wanted for p in problems) / len(problems),
         open_share=sum(p.open_share for p in problems) / len(problems),

@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from patchsim.engines import Problem
-from patchsim.engines.common import lowrank
+from patchsim.engines.common import sad_terms
+from patchsim.engines.common.sad_terms import Fitting
 from patchsim.metrics import Kernel
 from patchsim.options import Options
 from patchsim.planning import candidates
-from patchsim.planning.batching import Group
 from patchsim.scene.build import Scene
 
 if TYPE_CHECKING:
+    from patchsim.search.memory_plan import Planned, Room
     from patchsim.search.window_sample import Sample
 
 # A block is open if one of its windows scores within two errors of the best ones. Few of its
@@ -30,26 +31,55 @@ _ERRORS = 1.5
 _STEPS, _LEAST = 8, 1 / 32
 
 
-def is_needed(groups: Sequence[Group]) -> bool:
-    """Return whether to choose anew: the scores of an engine that was chosen have errors.
+def fitting(kernels: Sequence[Kernel], *, is_repeated: bool) -> Fitting:
+    """Return when the products of kernels are fitted to them."""
+    if len(kernels) > 1:
+        return "never"
+    return "always" if is_repeated else "worthwhile"
 
-    Ranking only adds to its time. Where another one is faster without it, it stays so.
+
+def chosen_anew(
+    planned: Planned, room: Room, described: Callable[..., list[Problem]], fitting: Fitting
+) -> Planned:
+    """Return the plans of a search of an image in memory, once more is known of it if that matters.
+
+    Ranking only adds to the time of an engine whose scores have errors, and so do products. Where
+    another one is faster without them, it stays so.
+
+    Parameters
+    ----------
+    planned : Planned
+        The plans without ranking, and with fewest products.
+    room : Room
+    described : (counting) -> list of Problem
+        The searches for the kernels, with products so counted.
+    fitting : Fitting
+        When products are fitted to kernels.
     """
-    return any(candidates.has_tolerated_errors(group.common.chosen) for group in groups)
+    if not _has_errors(planned):
+        return planned
+    problems = _with_shares(room.scene, room.kernels, room.options, described(counting="expected"))
+    planned = room.planned_anew(problems)
+    if not _has_errors(planned):
+        return planned
+    pairs = zip(problems, room.kernels, strict=True)
+    return room.planned_anew([sad_terms.counted(*pair, "exact", fitting) for pair in pairs])
 
 
-def with_shares(
-    scene: Scene,
-    kernels: Sequence[Kernel],
-    options: Options,
-    problems: Callable[[], list[Problem]],
+def _has_errors(planned: Planned) -> bool:
+    """Return whether an engine was chosen whose scores have errors within the tolerance."""
+    return any(candidates.has_tolerated_errors(group.common.chosen) for group in planned.groups)
+
+
+def _with_shares(
+    scene: Scene, kernels: Sequence[Kernel], options: Options, problems: list[Problem]
 ) -> list[Problem]:
     """Return the problems of kernels with the shares of their blocks that are to be ranked."""
     from patchsim.search import window_sample  # as below, where it is to be chosen anew
 
     if not window_sample.is_possible(scene):
-        return problems()
-    pairs = zip(kernels, problems(), strict=True)
+        return problems
+    pairs = zip(kernels, problems, strict=True)
     return [one._replace(open_share=_share(scene, kernel, one, options)) for kernel, one in pairs]
 
 
@@ -65,8 +95,7 @@ def _share(scene: Scene, kernel: Kernel, problem: Problem, options: Options) -> 
     # The best one may overlap a match, which needs no ranking; the next matches lie beside it.
     places = (options.top or 1) + options.is_margin_wanted(keeps_map=True)
     level = _score_of_place(max(2, places), sample, problem.kernel)
-    values = lowrank.range_of(kernel, problem)
-    error = lowrank.residual(kernel, values) / (problem.total_weight * problem.data_range)
+    error = sad_terms.residual(kernel, problem) / (problem.total_weight * problem.data_range)
     is_open = (sample.scores >= level - _ERRORS * error).reshape(-1, _A_SIDE**2).any(axis=1)
     blocks = float(is_open.mean())
     if options.top == 1 and not options.is_margin_wanted(keeps_map=True):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from patchsim import metrics
 from patchsim.engines import Problem
+from patchsim.engines.common.sad_terms import Counting, Fitting
 from patchsim.metrics import Kernel
 from patchsim.options import AUTO, Options
 from patchsim.pictures import windowed
@@ -52,6 +53,8 @@ class Exhaustive:
         Where the scores come from, if not from here; no map is made then.
     by_bands : bool
         `score_band` is called in place of `run`, perhaps for another process.
+    is_repeated : bool
+        The image is like the one before, so that more are expected than `kept` says.
     tell : share -> None
         Told of the share of the preparation that is done, which takes seconds for thousands of
         poses.
@@ -72,6 +75,7 @@ class Exhaustive:
         bands: BandSource | None = None,
         *,
         by_bands: bool = False,
+        is_repeated: bool = False,
         tell: Tell = untold,
     ) -> None:
         self._kept, self._bands = kept, bands
@@ -87,6 +91,7 @@ class Exhaustive:
         posed = list(posed_kernels.of(scene, options, part_of(tell, 0, _POSING)))
         kernels = [one.kernel for one in posed]
         sizes = [kernel.size for kernel in kernels]
+        fitting = contender_share.fitting(kernels, is_repeated=is_repeated)
         problems = partial(
             _problems,
             scene,
@@ -95,16 +100,16 @@ class Exhaustive:
             outputs,
             by_bands=by_bands,
             image_count=1 if kept is None else kept.image_count,
+            fitting=fitting,
             tell=part_of(tell, _POSING, 1 - _POSING),
         )
         # Pixels are looked at only where an engine is chosen without whose time depends on them.
         chooses = is_kept and options.engine == "auto"
-        quickly = partial(problems, counts_products=not chooses)
+        quickly = partial(problems, counting="fewest") if chooses else problems
         room = Room(scene, options, outputs, kernels, quickly, by_bands)
         planned = room.plan(streamed, is_kept=is_kept)
-        if chooses and contender_share.is_needed(planned.groups):
-            shared = partial(contender_share.with_shares, scene, kernels, options, problems)
-            planned = room._replace(problems=shared).plan(streamed, is_kept=is_kept)
+        if chooses:
+            planned = contender_share.chosen_anew(planned, room, problems, fitting)
         self._groups, self._block_cache, self._maps = planned
         self._jobs = _jobs(scene, options, posed, sizes, self._groups)
         self._opposites = _opposites(scene, options, self._jobs)
@@ -254,8 +259,9 @@ def _problems(
     *,
     by_bands: bool,
     image_count: int,
+    fitting: Fitting,
     tell: Tell,
-    counts_products: bool = True,
+    counting: Counting = "exact",
 ) -> list[Problem]:
     # `auto` asks for many places with low scores, which take longer to find than a map to make.
     is_auto = options.engine == "auto" and options.threshold == AUTO
@@ -270,7 +276,8 @@ def _problems(
             map_wanted=has_map,
             # Only engines that draw no map differ by it.
             share_wanted=0.0 if has_map else _share_wanted(scene, kernel, options),
-            counts_products=counts_products,
+            counting=counting,
+            fitting=fitting,
             image_count=image_count,
         )
         problems.append(problem)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Problem, Reading
-from patchsim.engines.common import lowrank
+from patchsim.engines.common import lowrank, sad_terms
+from patchsim.engines.common.sad_terms import Counting, Fitting
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
 from patchsim.geometry.area import NO_MARGINS, Area, Region
@@ -119,14 +120,15 @@ def problem(
     stride: tuple[int, int] | None = None,
     map_wanted: bool,
     share_wanted: float = 0.0,
-    counts_products: bool = True,
+    counting: Counting = "exact",
+    fitting: Fitting = "never",
     image_count: int = 1,
     threads: int | None = None,
 ) -> Problem:
     """Describe the search for a kernel in so much of the scene (height, width).
 
-    Without `counts_products` it has the fewest products that a kernel may need: to count them takes
-    as long as the whole search for one that bounds find at once.
+    To count the products that a kernel needs within a tolerance takes as long as the whole search
+    for one that bounds find at once: it has as many as `counting` and `fitting` say.
     """
     skipped = scene.area.skipped(kernel.size, kernel.margins, options.stride)
     extent = extent[0] - skipped[0], extent[1] - skipped[1]
@@ -152,9 +154,7 @@ def problem(
         reading=_reading(scene.image),
     )
     if options.metric == "sad" and lowrank.products_needed(described) is not None:
-        fewest = lowrank.FEWEST_PRODUCTS
-        products = lowrank.range_of(kernel, described).products if counts_products else fewest
-        described = described._replace(products=products)
+        described = sad_terms.counted(described, kernel, counting, fitting)
     if scene.visible is None:
         return described
     return described.where_visible(scene.visible.full_level, options.min_visible)

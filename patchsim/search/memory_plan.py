@@ -108,6 +108,10 @@ class Room(NamedTuple):
                 # The smallest ones do not depend on the memory: neither does what is named then.
                 side, share = (side // 2, share) if side > _LEAST_SIDE else (side, _ANY)
 
+    def planned_anew(self, problems: list[Problem]) -> Planned:
+        """Plan the search of an image in memory, of which more is known now."""
+        return self._replace(problems=lambda: problems).plan(None, is_kept=True)
+
     def _held(self, problems: Sequence[Problem]) -> int:
         """Return the bytes that pictures and drawings take during the whole search."""
         sizes = [kernel.size for kernel in self.kernels]

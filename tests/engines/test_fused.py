@@ -1268,6 +1268,7 @@ def arguments(**changed):
         "image": np.zeros((20, 20, 2), np.uint8),
         "spectra": spectra,
         "taps": np.zeros((1, 2, 5, 5)),
+        "summaries": np.zeros((1, 2)),
         "means": np.zeros((1, 2)),
         "numbers": numbers(),
         "map": np.full((1, 16, 16), np.nan, np.float32),
@@ -1284,6 +1285,7 @@ def arguments(**changed):
         "terms": 1,
         "variant": VARIANTS[-1],
         "double_spectra": None,
+        "curves": None,
     }
     assert set(changed) <= set(given)
     return given | changed
@@ -1295,6 +1297,20 @@ def test_arguments_that_fit_are_taken():
     assert (given["map"] == 0).all()
 
 
+def of_one_pixel(term, **changed):
+    """Arguments for kernels of one pixel: a product is the image's factor of the term itself."""
+    taps = np.zeros((changed["terms"], 1, 1))
+    taps[term] = 1
+    given = arguments(taps=taps[None], metric="sad", **changed)
+    given["spectra"] = kernel_parts.aligned(len(taps) * _correlation.TILE_VALUES, np.float32)
+    given["summaries"] = np.empty((1, 1 + len(taps)))
+    cut = {name: given[name] for name in ("parts_y", "parts_x", "terms")}
+    _correlation.spectrum(taps=taps, out=given["spectra"], variant=given["variant"], **cut)
+    _correlation.summary(taps=taps, out=given["summaries"][0], **cut)
+    assert list(given["summaries"][0, 1:]) == [i == term for i in range(len(taps))]
+    return given
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("term", range(16))
 @pytest.mark.parametrize(
@@ -1302,19 +1318,13 @@ def test_arguments_that_fit_are_taken():
     [("uint8", 127.5, 127.5), ("uint8", 90.0, 40.5), ("uint16", 9e3, 8e3), ("float32", 0.25, 0.5)],
 )
 def test_factors_of_sad_are_waves_of_the_pixels(term, dtype, middle, half, variant):
-    # A kernel of one pixel, so that the product is the image's factor itself.
     top = SPAN[dtype]
     image = np.linspace(0, top, 256).astype(dtype).reshape(16, 16, 1)
-    taps = np.zeros((16, 1, 1))
-    taps[term] = 1
     total = 4.0 + 4 * top  # scores from above 0 to 0.75
-    given = arguments(
-        image=image, taps=taps[None], means=np.array([[middle, half]]), metric="sad", terms=16,
-        variant=variant, numbers=numbers(offset=2.0, total=total),
-        spectra=kernel_parts.aligned(16 * _correlation.TILE_VALUES, np.float32),
+    given = of_one_pixel(
+        term, image=image, means=np.array([[middle, half]]), terms=16, variant=variant,
+        numbers=numbers(offset=2.0, total=total),
     )  # fmt: skip
-    cut = {name: given[name] for name in ("parts_y", "parts_x", "terms", "variant")}
-    _correlation.spectrum(taps=taps, out=given["spectra"], **cut)
     _correlation.scores(**given)
     wave = np.cos if term % 2 else np.sin
     odd = term - term % 2 + 1
@@ -1327,10 +1337,60 @@ def test_factors_of_sad_are_waves_of_the_pixels(term, dtype, middle, half, varia
     assert error < 1e-5 + odd**2 * 3e-7 + total * 2**-21
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("term", range(3))
+@pytest.mark.parametrize(
+    ("dtype", "middle", "half"),
+    [
+        ("uint8", 127.5, 127.5), ("uint8", 90.0, 40.5), ("uint8", 7.0, 0.0), ("uint16", 9e3, 8e3),
+        ("float32", 0.25, 0.5),
+    ],
+)  # fmt: skip
+def test_factors_of_sad_are_curves_of_the_pixels(term, dtype, middle, half, variant, rng):
+    top = SPAN[dtype]
+    image = np.linspace(0, top, 256).astype(dtype).reshape(16, 16, 1)
+    total = 4.0 + 4 * top
+    curves = rng.uniform(-1, 1, (1, 4, _correlation.KNOTS))
+    curves[0, 0] *= half
+    given = of_one_pixel(
+        term, image=image, means=np.array([[middle, half]]), terms=3, variant=variant,
+        curves=curves, numbers=numbers(offset=2.0 + half, total=total),
+    )  # fmt: skip
+    _correlation.scores(**given)
+    pixels = image[..., 0].astype(np.float64)
+    at = (pixels - middle) / (half or 1) * (half > 0)
+    knots = np.linspace(-1, 1, _correlation.KNOTS)
+    outside = np.maximum(np.abs(pixels - middle) - half, 0)
+    exact = np.interp(at, knots, curves[0, 1 + term]) + np.interp(at, knots, curves[0, 0]) + outside
+    error = total * given["errors"].max()
+    found = total * (1 - given["map"][0].astype(np.float64)) - 2 - half
+    assert np.abs(found - exact).max() <= error
+    steep = 129 * half * 2**-22 if dtype != "uint8" else 0.0  # the curve that is added as it is
+    assert error < 1e-4 + 2**-11 + steep + total * 2**-20
+
+
+def test_a_summary_has_the_norm_of_each_part_and_term(rng):
+    taps = rng.normal(0, 1, (6, 9, 7))  # three terms of two channels
+    found = np.empty(1 + 2 * 3 * 3)
+    _correlation.summary(taps=taps, out=found, parts_y=2, parts_x=3, terms=3)
+    cuts = itertools.product(
+        (slice(5), slice(5, 9)), (slice(3), slice(3, 6), slice(6, 7)), range(3)
+    )
+    norms = [np.sqrt((taps[2 * i : 2 * i + 2, y, x] ** 2).sum()) for y, x, i in cuts]
+    np.testing.assert_allclose(found[1:], norms, rtol=1e-14)
+    for kernel, share in ((np.ones((1, 8, 8)), 1.0), (np.indices((1, 8, 8)).sum(0) % 2 - 0.5, 0.0)):
+        found = np.empty(2)
+        _correlation.summary(taps=kernel, out=found, parts_y=1, parts_x=1, terms=1)
+        assert found[0] == pytest.approx(share)
+    with pytest.raises(ValueError, match="summary"):
+        _correlation.summary(taps=taps, out=np.empty(3), parts_y=1, parts_x=1, terms=3)
+
+
 # Arguments that have a row for each kernel: their shapes, of one, and types.
 OF_KERNEL = (
     ("spectra", (2 * _correlation.TILE_VALUES,), np.float32),
     ("taps", (2, 5, 5), np.float64),
+    ("summaries", (2,), np.float64),
     ("means", (2,), np.float64),
     ("numbers", (5,), np.float64),
     ("map", (16, 16), np.float32),
@@ -1363,6 +1423,25 @@ OF_KERNEL = (
         {"double_spectra": np.zeros(2 * _correlation.TILE_VALUES, np.float32)},
         {"double_spectra": kernel_parts.aligned(_correlation.TILE_VALUES, np.float64)},
         {"double_spectra": kernel_parts.aligned(2 * _correlation.TILE_VALUES + 1, np.float64)[1:]},
+        {"summaries": np.zeros((1, 3))},
+        {"summaries": np.zeros((2, 2))},
+        {"summaries": np.zeros(2)},
+        {"summaries": np.zeros((1, 2), np.float32)},
+        {"summaries": np.full((1, 2), -1.0)},
+        {"summaries": np.full((1, 2), math.nan)},
+        {"curves": np.zeros((2, 2, _correlation.KNOTS))},  # of another metric
+        *(
+            {"curves": curves, "metric": "sad", "means": np.ones((1, 4))}
+            for curves in (
+                np.zeros((2, 2, _correlation.KNOTS), np.float32),
+                np.zeros((2, 1, _correlation.KNOTS)),
+                np.zeros((1, 2, _correlation.KNOTS)),
+                np.zeros((2, 2, _correlation.KNOTS - 1)),
+                np.zeros(4 * _correlation.KNOTS),
+                np.full((2, 2, _correlation.KNOTS), math.nan),
+                np.full((2, 2, _correlation.KNOTS), 1e38),
+            )
+        ),
         {"means": np.zeros((1, 3))},
         {"means": np.zeros((2, 2))},
         {"means": np.zeros((1, 2), np.float32)},

@@ -9,6 +9,7 @@ from helpers.correlation import extension as _correlation
 from patchsim import Matcher, match
 from patchsim.engines import Problem, fft, simd
 from patchsim.engines.common import fused_costs, kernel_parts
+from patchsim.engines.problem import Products
 from patchsim.machine import extensions
 from patchsim.planning import planner
 from patchsim.search.prepared import KeptKernels
@@ -61,7 +62,7 @@ def test_the_time_that_prepares_a_kernel_is_spread_over_the_images():
 def test_a_kernel_of_few_tiles_is_cut_so_that_it_stays_prepared(side, products):
     """Of `sad` within a tolerance, whose values are kept beside the transforms."""
     searched = problem((512, 512), (side, side), "uint8", "sad", channels=3, tolerance=0.02)
-    searched = searched._replace(products=products)
+    searched = searched._replace(products=Products(products))
     size = fused_costs.kernel_bytes(searched)
     assert KeptKernels.has_room(size, 1 << 40)
     planes, cut = fused_costs.planes_of(searched), fused_costs.cut_of(searched)

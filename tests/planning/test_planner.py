@@ -11,7 +11,7 @@ import pytest
 from patchsim import InputError, match
 from patchsim.engines import Problem, fft, simd
 from patchsim.engines.cuda import launch
-from patchsim.engines.problem import Reading
+from patchsim.engines.problem import Products, Reading
 from patchsim.geometry.blocks import BLOCK
 from patchsim.machine import devices
 from patchsim.planning import batching, candidates, planner
@@ -27,6 +27,7 @@ def test_the_choice_is_within_half_again_of_the_best(case, monkeypatch):
     monkeypatch.setattr(devices, "torch_start_up", lambda: 0.0)
     monkeypatch.setattr(fft, "start_up", lambda _problem: 0.0)
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in case["problem"].items()}
+    fields["products"] = fields["products"] and Products(*fields["products"])
     chosen = planner.make(
         Problem(**fields), engine="auto", device="cpu", memory=8 << 30, resident=0
     )

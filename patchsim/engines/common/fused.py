@@ -11,12 +11,13 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchsim.engines.common import kernel_limit, kernel_parts, lowrank
+from patchsim.engines.common import kernel_limit, kernel_parts, kernel_taps, lowrank, sad_terms
+from patchsim.engines.common.fitted import Fit
 from patchsim.engines.common.fused_costs import (
     FORMATS,
     at_once,
@@ -31,6 +32,7 @@ from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.common.fused_costs import seconds as seconds
 from patchsim.engines.common.fused_costs import working_bytes as working_bytes
 from patchsim.engines.common.kernel_parts import Value, aligned
+from patchsim.engines.common.sad_terms import Values
 from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
@@ -132,29 +134,31 @@ def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> Sha
 
     The kernel may have weights if the metric is `sad`.
     """
-    values = _range_of(kernel, problem)
+    values = _values_of(kernel, problem)
     return partial(_Together([kernel], [problem], values=values, is_direct=is_direct).score, 0)
 
 
 def prepare_together(kernels: Sequence[Kernel], problems: Sequence[Problem]) -> list[SharedScorer]:
     """As `prepare`, by transforms; kernels of one size share those of a tile.
 
-    Those of `sad` have one range, too, so that each has the scores that it has alone.
+    Those of `sad` have the same functions of the image, too, so that each has the scores that it
+    has alone.
     """
     alike = defaultdict(list)
-    ranges = [_range_of(*pair) for pair in zip(kernels, problems, strict=True)]
-    for number, (problem, values) in enumerate(zip(problems, ranges, strict=True)):
+    values_of = [_values_of(*pair) for pair in zip(kernels, problems, strict=True)]
+    for number, (problem, values) in enumerate(zip(problems, values_of, strict=True)):
         alike[problem.kernel, values and values.key].append(number)
     scorers: dict[int, SharedScorer] = {}
     for numbers in alike.values():
         pairs = [(kernels[number], problems[number]) for number in numbers]
-        together = _Together(*zip(*pairs, strict=True), values=ranges[numbers[0]])
+        together = _Together(*zip(*pairs, strict=True), values=values_of[numbers[0]])
         scorers |= {number: partial(together.score, i) for i, number in enumerate(numbers)}
     return [scorers[number] for number in range(len(kernels))]
 
 
-def _range_of(kernel: Kernel, problem: Problem) -> lowrank.Range | None:
-    return lowrank.range_of(kernel, problem) if problem.metric == "sad" else None
+def _values_of(kernel: Kernel, problem: Problem) -> Values | None:
+    """Return the functions of the image's values that `sad` takes."""
+    return sad_terms.of(kernel, problem) if problem.metric == "sad" else None
 
 
 class _Waiting:
@@ -164,10 +168,17 @@ class _Waiting:
         self.bounds: dict[tuple[_Together, int, tuple[int, int]], Bounds] = {}
 
 
+class _Prepared(NamedTuple):
+    """Kernels for a cut."""
+
+    spectra: NDArray[np.float32]  # [kernels, values]
+    summaries: NDArray[np.float64]  # [kernels, 1 + parts x terms]
+
+
 class _Together:
     """Kernels of one size, prepared; as many at a time are scored as `at_once` says.
 
-    Those of `sad` have one range, `values`.
+    Those of `sad` have the same functions of the image, `values`.
     """
 
     def __init__(
@@ -175,7 +186,7 @@ class _Together:
         kernels: Sequence[Kernel],
         problems: Sequence[Problem],
         *,
-        values: lowrank.Range | None,
+        values: Values | None,
         is_direct: bool = False,
     ) -> None:
         problem = problems[0]
@@ -196,13 +207,12 @@ class _Together:
             "is_direct": is_direct,
             "terms": terms,
             "variant": kernel_parts.variant(),
+            "curves": values.curves if isinstance(values, Fit) else None,
         }
         for number, (kernel, problem_of_kernel) in enumerate(zip(kernels, problems, strict=True)):
             taps, numbers = self._taps[number], self._numbers[number]
-            taps[...], self._means[number], numbers[1:] = (
-                _terms_of_sad(kernel, problem_of_kernel, values)
-                if values
-                else _less_means(kernel, problem_of_kernel)
+            taps[...], self._means[number], numbers[1:] = kernel_taps.of(
+                kernel, problem_of_kernel, values
             )
             # Near 1, so that no square overflows or vanishes; the power of two changes no digit.
             # With taps of 0, as those of `ncc` of one value, what is made of the means is near 1.
@@ -211,12 +221,20 @@ class _Together:
             taps /= numbers[0]
         # By cuts: that of large tiles, and the one that was used last of small ones.
         self._cut = kernel_parts.uncut() if is_direct else cut_of(problem)
-        self._spectra = {self._cut: self._transformed(self._cut, np.float32)}
+        self._prepared_by_cut = {self._cut: self._prepared(self._cut)}
         # A lone kernel's transforms in float64, which tiles of little contrast take, by cut: made
         # for the second such tile, if they are small.
         self._double_spectra: dict[kernel_parts.Cut, NDArray[np.float64] | None] = {}
         self._can_keep_doubles = can_keep_double_spectra(problem)
         self._latest: tuple[tuple[int, int], kernel_parts.Cut] | None = None
+
+    def _prepared(self, cut: kernel_parts.Cut) -> _Prepared:
+        """Return the transforms of all kernels, and what scores take of their values beside."""
+        terms, parts = self._arguments["terms"], math.prod(cut.parts)
+        summaries = np.empty((len(self._taps), 1 + parts * terms))
+        for taps, out in zip(self._taps, summaries, strict=True):
+            self._built.summary(taps=taps, out=out, terms=terms, **cut.arguments)
+        return _Prepared(self._transformed(cut, np.float32), summaries)
 
     def _transformed(self, cut: kernel_parts.Cut, dtype: type[Value]) -> NDArray[Value]:
         """Return the transforms of all kernels, [kernels, values]."""
@@ -234,8 +252,8 @@ class _Together:
                 )
         return spectra
 
-    def _cut_for(self, windows: tuple[int, int]) -> tuple[kernel_parts.Cut, NDArray[np.float32]]:
-        """Return the cut for a tile, and the transforms; several threads may ask."""
+    def _cut_for(self, windows: tuple[int, int]) -> tuple[kernel_parts.Cut, _Prepared]:
+        """Return the cut for a tile, and the kernels for it; several threads may ask."""
         latest = self._latest
         if self._is_direct:
             cut = self._cut
@@ -244,11 +262,11 @@ class _Together:
         else:
             cut = cut_of_tile(self._problem, windows)
             self._latest = windows, cut
-        spectra = self._spectra.get(cut)
-        if spectra is None:
-            spectra = self._transformed(cut, np.float32)
-            self._spectra = {self._cut: self._spectra[self._cut], cut: spectra}
-        return cut, spectra
+        prepared = self._prepared_by_cut.get(cut)
+        if prepared is None:
+            prepared = self._prepared(cut)
+            self._prepared_by_cut = {self._cut: self._prepared_by_cut[self._cut], cut: prepared}
+        return cut, prepared
 
     def _double_spectra_of(self, cut: kernel_parts.Cut) -> NDArray[np.float64] | None:
         """Return a lone kernel's transforms in float64, if it needed them; threads may ask."""
@@ -281,12 +299,13 @@ class _Together:
         problem, grid = self._problem, blocks.grid_shape(windows)
         pixels = shared.under(windows, problem.kernel[:2], problem.stride)
         taps = self._taps[kernels]
-        cut, spectra = self._cut_for(windows)
+        cut, prepared = self._cut_for(windows)
         scores = np.empty((len(taps), *windows), np.float32)
         maxima, errors = (np.empty((len(taps), *grid), np.float32) for _ in range(2))
         _, repeated = self._built.scores(
             image=kernel_parts.rows_without_gaps(pixels),
-            spectra=spectra[kernels],
+            spectra=prepared.spectra[kernels],
+            summaries=prepared.summaries[kernels],
             double_spectra=self._double_spectra_of(cut),
             taps=taps,
             means=self._means[kernels],
@@ -303,47 +322,3 @@ class _Together:
             Bounds(scores[i], float(errors[i].max()), blocks=BlockBounds(maxima[i], errors[i]))
             for i in range(len(taps))
         ]
-
-
-# The taps of a kernel, [planes, h, w]; its means, [C], or ranges, [2 C]; and own, total, offset and
-# residual, as `_correlation.scores` takes them.
-_OfKernel = tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float, float, float]]
-
-
-def _less_means(kernel: Kernel, problem: Problem) -> _OfKernel:
-    """Return what the extension takes of a kernel less its means."""
-    pixels = kernel.pixels.astype(np.float64)
-    means = pixels.mean((0, 1))
-    total = problem.taps * problem.data_range**2
-    spread = _own(kernel, problem.metric)
-    return (pixels - means).transpose(2, 0, 1), means, (spread, total, 0.0, 0.0)
-
-
-def _terms_of_sad(kernel: Kernel, problem: Problem, values: lowrank.Range) -> _OfKernel:
-    """Return what the extension takes of a kernel's factors, [terms x C, h, w]."""
-    weights = np.ones((1, 1, 1))
-    if kernel.weights is not None:
-        weights = np.atleast_3d(kernel.weights).astype(np.float64)
-    widths = 2 * values.halves * np.broadcast_to(weights, kernel.pixels.shape)
-    total = problem.total_weight * problem.data_range
-    factors = [weights * factor for factor in lowrank.factors(kernel.pixels, values)]
-    taps = np.concatenate(factors, axis=2).transpose(2, 0, 1)
-    ranges = np.concatenate([values.middles, values.halves])
-    return taps, ranges, (0.0, total, float(widths.sum()) / 2, lowrank.residual(kernel, values))
-
-
-def _own(kernel: Kernel, metric: str) -> float:
-    """Return what the kernel contributes to the root: sum K^2, for `zncc` n sum K^2 - sum T^2."""
-    if kernel.pixels.dtype.kind == "f":
-        values = kernel.pixels.astype(np.float64)
-        if metric == "zncc":
-            values -= values.mean((0, 1))
-        pixels = values[..., 0].size if metric == "zncc" else 1
-        return float(pixels * (values * values).sum())
-    values = kernel.pixels.astype(np.uint64)
-    energy = int((values * values).sum())
-    if metric != "zncc":
-        return float(energy)
-    sums = values.sum((0, 1)).tolist()
-    count = kernel.pixels.shape[0] * kernel.pixels.shape[1]
-    return float(count * energy - sum(total * total for total in sums))

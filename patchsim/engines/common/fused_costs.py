@@ -49,7 +49,7 @@ _MADE_AGAIN = {"ncc": 0.03, "zncc": 0.8}
 _AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 3500
 # How much longer the pixels of `sad` take. Nothing is summed over windows, and their scores take no
 # time beside that.
-_PIXELS_OF_SAD = 1.7
+_PIXELS_OF_SAD = 0.9
 # How much longer pixels, and the scores of windows, take than those of bytes, and how much longer
 # pixels take that direct sums widen to double precision.
 _PIXELS = {"uint8": 1.0, "uint16": 1.3, "float32": 1.6, "float64": 3.0}
@@ -142,7 +142,9 @@ def _transforms(problem: Problem, cut: Cut, windows: tuple[int, int]) -> float:
 def term_count(problem: Problem) -> int:
     if problem.metric != "sad":
         return 1
-    return problem.products or lowrank.products_needed(problem) or 1
+    if problem.products is not None:
+        return problem.products.each
+    return lowrank.products_needed(problem) or 1
 
 
 def seconds(problem: Problem, *, is_direct: bool = False) -> float:
@@ -297,6 +299,7 @@ def _scratch(
         variant=kernel_parts.variant(),
         kernels=kernels,
         may_repeat=may_repeat,
+        is_sad=problem.metric == "sad",
     )
     return scratch
 

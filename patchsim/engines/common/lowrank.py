@@ -125,7 +125,7 @@ def range_of(kernel: Kernel, problem: Problem) -> Range:
     kind: Literal["stable"] | None = "stable" if flat.itemsize == 1 else None
     ordered = np.sort(np.ascontiguousarray(flat.T), axis=1, kind=kind).T
     counts = [int(share * len(ordered)) for share in _BEYOND]
-    ranges = [_between(*ordered[[count, -1 - count]].astype(np.float64)) for count in counts]
+    ranges = [between(*ordered[[count, -1 - count]].astype(np.float64)) for count in counts]
     widths = np.array([2 * one.halves.mean() for one in ranges])
     # Only the ends lie beyond a range.
     ends = [np.concatenate([ordered[:count], ordered[-count - 1 :]]) for count in counts]
@@ -142,7 +142,7 @@ def range_of(kernel: Kernel, problem: Problem) -> Range:
     return full_range(problem)
 
 
-def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> Range:
+def between(low: NDArray[np.float64], high: NDArray[np.float64]) -> Range:
     """Return the range from one value of each channel to another."""
     middles = ((low + high) / 2).astype(np.float32).astype(np.float64)
     exact = np.maximum(high - middles, middles - low)
