@@ -156,7 +156,8 @@ class ImageSearch:
         if poses is None or poses.is_of_quarter_turns:
             # Kernels that are turned or mirrored are made anew for each image.
             kept = self.kept if poses is None else None
-            return Exhaustive(scene, options, outputs, kept, streamed, self.bands)
+            given = scene, options, outputs, kept, streamed, self.bands
+            return Exhaustive(*given, is_repeated=self.kind is not None)
         # The pose search takes as long to import as a search of small pictures.
         if options.exhaustive or outputs.keeps_map:
             from patchsim.search.fitted_windows import FittedWindows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -92,10 +91,9 @@ class Repeated(NamedTuple):
     alone : BestAlone or None
         Reports the best few windows, if no other place matters.
     can_have_offset : bool
-        The kernel varies so little that it depends on an image whether both are compared less an
-        offset.
+        Whether both are compared less an offset depends on the image.
     directly : Directly or None
-        The search for images that a plan by bounds is left out for, if the plan is one.
+        The search for images that a quick plan is left out for.
     """
 
     kind: Kind
@@ -163,7 +161,7 @@ class Repeated(NamedTuple):
         if not all(_is_in_range(one, options) for one in (pixels, kernel.pixels)):
             return None
         alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
-        made = cls(
+        base = cls(
             kind=kind,
             options=options,
             kernels=kernels,
@@ -177,12 +175,13 @@ class Repeated(NamedTuple):
             alone=alone,
             can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
             directly=None,
-        )._by(plan)
+        )
         # Bounds tell how close the best window came to a threshold, scores tell it more exactly.
-        direct_plan = ways.direct_plan(plan) if options.threshold is None else None
-        if made is None or direct_plan is None:
-            return made
-        return made._replace(directly=Directly(partial(made._search_by, direct_plan)))
+        if options.threshold is not None:
+            return base._by(plan)
+        quick_plan, directly = ways.quickly(plan, job.kernel, base._search_by)
+        made = base._by(quick_plan)
+        return made and made._replace(directly=directly)
 
     def _search_by(self, plan: Plan) -> SearchArray | None:
         """Return `search` by a plan alone, or None if the kernel takes too much memory."""
@@ -226,20 +225,21 @@ class Repeated(NamedTuple):
         if self.alone is not None and bounds is not None:
             places = self._places(picture.pixels, bounds, self.alone.place_count)
             if places is not None:
+                self._tell_of(0, started)
                 return self.alone.report(places, bounds.error, bounds.map, image, started)
             if bounds.blocks is None:  # which a store takes
                 bounds = None
         windows = self._windows(picture.pixels, bounds)
         if self.alone is not None and self.alone.place_count == 1:
             best = windows.best(-math.inf)
-            self._tell_of(windows, started)
+            self._tell_of(windows.blocks_evaluated, started)
             if best is not None:
                 return self.alone.report([best], windows.error, windows.map, image, started)
         findings = Found([Scored(self.job, windows)])
         margin = options.is_margin_wanted(keeps_map=self.kind.keeps_map)
         selections = select_matches.select(findings, options, scene, margin=margin)
         below = nothing_found.best_below(findings, selections, scene, options)
-        self._tell_of(windows, started)
+        self._tell_of(windows.blocks_evaluated, started)
         notices = (
             *select_matches.explanations(selections, options, scene),
             *nothing_found.reason(findings, selections, scene, options, below),
@@ -274,10 +274,10 @@ class Repeated(NamedTuple):
         size, overlap = problem.match_size, self.options.overlap
         return best_places(bounds, exact, size, problem.stride, overlap=overlap, count=count)
 
-    def _tell_of(self, searched: Windows, started: float) -> None:
-        """Tell of a search by bounds, if that is the plan's, how it was done."""
+    def _tell_of(self, blocks_evaluated: int, started: float) -> None:
+        """Tell of a quick search, if that is the plan's, how it was done."""
         if self.directly is not None:
-            self.directly.tell(searched, time.perf_counter() - started)
+            self.directly.tell(blocks_evaluated, time.perf_counter() - started)
 
     def _is_special(self, image: Picture) -> bool:
         """Return whether the values of an image are refused, told of or made others."""

@@ -2,7 +2,8 @@
 
 A search by bounds takes a fraction of the time of a direct one where they exclude most windows.
 Where they do not, as for many kernels that are not in the picture, it gives up, and what it did
-until then is lost. Images that follow each other are often alike.
+until then is lost. So do scores within a tolerance, which take less time than exact ones unless
+many windows score alike and have to be ranked. Images that follow each other are often alike.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from patchsim import engines
 from patchsim.engines import Finder
-from patchsim.planning import batching
+from patchsim.engines.common import sad_terms
+from patchsim.planning import batching, candidates
+from patchsim.planning.candidates import Candidate
 from patchsim.planning.planner import NoRoomError
 
 if TYPE_CHECKING:
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from patchsim.output.report import Report
     from patchsim.pictures.reader import Source
     from patchsim.planning.planner import Plan
-    from patchsim.ranking.contract import Windows
     from patchsim.types import Pixels
 
     # The search of an array that began at some second of `time.perf_counter`; None if the array
@@ -55,9 +57,9 @@ class Pause:
 
 
 class Directly:
-    """The direct search, in place of one by bounds while that pauses.
+    """The direct search, in place of a quick one while that pauses.
 
-    A search by bounds gave up if it left windows to the direct one and took longer than that.
+    A quick search gave up if it left windows to the direct one and took longer than that.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ class Directly:
         return self._make()
 
     def for_next(self) -> SearchArray | None:
-        """Return the direct search if the one by bounds is left out for the next image."""
+        """Return the direct search if the quick one is left out for the next image."""
         return None if self._pause.is_over() or self._search is None else self._timed
 
     def _timed(self, image: Source, started: float) -> Report | None:
@@ -86,9 +88,9 @@ class Directly:
             self._seconds = min(self._seconds or seconds, seconds)
         return report
 
-    def tell(self, searched: Windows, seconds: float) -> None:
-        """Tell of the windows that a search by bounds has found, and how long it took."""
-        self._pause.tell(gave_up=searched.blocks_evaluated > 0 and seconds > self._seconds)
+    def tell(self, blocks_evaluated: int, seconds: float) -> None:
+        """Tell how many blocks a quick search left to the direct one, and how long it took."""
+        self._pause.tell(gave_up=blocks_evaluated > 0 and seconds > self._seconds)
 
 
 class Soonest:
@@ -129,21 +131,61 @@ def soonest(
     return None
 
 
-def direct_plan(plan: Plan) -> Plan | None:
-    """Return the plan of the fastest engine with a map, if the plan's has none and may give up."""
-    able = [
-        candidate
-        for candidate in plan.candidates
-        if candidate.refusal is None and engines.load(candidate.engine).HAS_MAP
-    ]
-    if engines.load(plan.engine).HAS_MAP or not able:
-        return None
-    fastest = min(able, key=lambda candidate: candidate.seconds)
+def quickly(
+    plan: Plan, kernel: Kernel, search_by: Callable[[Plan], SearchArray | None]
+) -> tuple[Plan, Directly | None]:
+    """Return the plan of a quick search, and what is in its place if it may give up.
+
+    Parameters
+    ----------
+    plan : Plan
+        That of a search for a lone kernel.
+    kernel : Kernel
+    search_by : plan -> SearchArray or None
+    """
+    quick_plan, direct_plan = _quick_and_direct(plan, kernel)
+    if direct_plan is None:
+        return quick_plan, None
+    return quick_plan, Directly(partial(search_by, direct_plan))
+
+
+def _quick_and_direct(plan: Plan, kernel: Kernel) -> tuple[Plan, Plan | None]:
+    """Return the plan of a quick search, and of the direct one if the quick one may give up."""
+    if not engines.load(plan.engine).HAS_MAP:
+        able = [c for c in _able(plan) if engines.load(c.engine).HAS_MAP]
+        return plan, _plan_of(min(able, key=_seconds), plan) if able else None
+    if not plan.problem.open_share or candidates.has_tolerated_errors(plan.chosen):
+        return plan, None
+    # Whether many windows score alike was estimated, and is seen once images are searched.
+    tolerant = filter(candidates.has_tolerated_errors, _able(plan))
+    unranked = [_without_ranking(candidate, kernel) for candidate in tolerant]
+    quick = min(unranked, key=_seconds, default=plan.chosen)
+    quick_plan = _plan_of(quick, plan) if quick.seconds < plan.chosen.seconds else None
+    return (plan, None) if quick_plan is None else (quick_plan, plan)
+
+
+def _without_ranking(candidate: Candidate, kernel: Kernel) -> Candidate:
+    """Return a candidate as if no window scored like another, with the products of the kernel."""
+    problem = candidate.problem._replace(open_share=0.0)
+    problem = sad_terms.counted(problem, kernel, "exact", "always")
+    return candidates.consider(problem, (candidate.engine,))[0]
+
+
+def _able(plan: Plan) -> list[Candidate]:
+    return [candidate for candidate in plan.candidates if candidate.refusal is None]
+
+
+def _seconds(candidate: Candidate) -> float:
+    return candidate.seconds
+
+
+def _plan_of(candidate: Candidate, plan: Plan) -> Plan | None:
+    """Return the plan of another candidate of a plan, or None if memory does not suffice."""
     try:
         (group,) = batching.make(
-            [fastest.problem],
-            engine=fastest.engine,
-            device=fastest.problem.device,
+            [candidate.problem],
+            engine=candidate.engine,
+            device=candidate.problem.device,
             memory=plan.memory,
             resident=plan.resident,
         )

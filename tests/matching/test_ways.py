@@ -13,6 +13,7 @@ from patchsim import Matcher, match
 from patchsim.engines import pruned
 from patchsim.matching import ways
 from patchsim.matching.ways import Directly
+from patchsim.search import contender_share
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def searches(clock, *, bounds_take, blocks, directly_takes=1.0, images=40):
             search(None, clock.seconds)
         else:
             by_bounds.append(number)
-            either.tell(SimpleNamespace(blocks_evaluated=blocks), bounds_take)
+            either.tell(blocks, bounds_take)
     return by_bounds
 
 
@@ -56,12 +57,9 @@ def test_bounds_that_leave_nothing_are_never_left_out(clock):
 @pytest.mark.parametrize("made", [None, lambda _image, _started: None])
 def test_a_direct_search_that_cannot_be_leaves_the_image_to_bounds(made):
     either = Directly(lambda: made)
-    either.tell(SimpleNamespace(blocks_evaluated=1), 1.0)
+    either.tell(1, 1.0)
     search = either.for_next()
     assert search is None if made is None else search(None, 0.0) is None
-
-
-GAVE_UP = SimpleNamespace(blocks_evaluated=1)
 
 
 def test_an_image_left_to_a_search_of_its_own_is_no_quick_direct_search(clock):
@@ -71,14 +69,14 @@ def test_an_image_left_to_a_search_of_its_own_is_no_quick_direct_search(clock):
 
     either = Directly(lambda: directly)
     assert either.for_next() is None
-    either.tell(GAVE_UP, 1.5)
+    either.tell(1, 1.5)
     assert either.for_next()("a report", 0.0) == "a report"
     assert either.for_next() is None
-    either.tell(GAVE_UP, 1.5)
+    either.tell(1, 1.5)
     for image in ("a report", None, "a report"):
         assert either.for_next()(image, 0.0) == image
     assert either.for_next() is None
-    either.tell(GAVE_UP, 0.5)  # less than a direct search takes
+    either.tell(1, 0.5)  # less than a direct search takes
     assert either.for_next() is None
 
 
@@ -93,7 +91,7 @@ def test_images_searched_directly_have_the_matches_of_a_search_by_bounds(
     dtype, metric, options, astronaut, monkeypatch
 ):
     tell = Directly.tell
-    monkeypatch.setattr(Directly, "tell", lambda self, _found, _s: tell(self, GAVE_UP, math.inf))
+    monkeypatch.setattr(Directly, "tell", lambda self, _count, _s: tell(self, 1, math.inf))
     monkeypatch.setattr(pruned, "finder", lambda *_: None)
     shade = dtype(1 / 255) if dtype is np.float32 else dtype(np.iinfo(dtype).max // 255)
     images = [astronaut[top:, top:][:400, :400].astype(dtype) * shade for top in range(0, 100, 9)]
@@ -114,3 +112,32 @@ def test_images_searched_directly_have_the_matches_of_a_search_by_bounds(
     # The third is the first that is searched like the one before. How close the best window came
     # to a threshold is told by bounds, and so by all images.
     assert by_bounds == ([0, 1, 2, 4, 8] if "threshold" not in options else [*range(12)])
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+@pytest.mark.parametrize("options", [{"top": 1, "margin": False}, {"top": 3}])
+def test_a_tolerance_is_tried_where_many_windows_were_expected_to_be_alike(
+    options, gives_up, astronaut, monkeypatch
+):
+    """Scores within it are ranked exactly, which was expected to take longer than exact scores."""
+    monkeypatch.setattr(contender_share, "_share", lambda *_: 1.0)
+    tell = Directly.tell
+    if gives_up:
+        monkeypatch.setattr(Directly, "tell", lambda self, _count, _s: tell(self, 1, math.inf))
+    else:
+        monkeypatch.setattr(Directly, "tell", lambda self, count, _s: tell(self, count, 0.0))
+    images = [astronaut[top:, top:][:400, :400].copy() for top in range(0, 100, 9)]
+    kernel = images[5][100:196, 100:196].copy()
+    given = {**options, "metric": "sad", "memory": 10**9, "threads": 1, "tolerance": 0.02}
+    matcher = Matcher(kernel, **given)
+    engines = []
+    for image in images:
+        found = matcher.match(image, map=True)
+        exact = match(image, kernel, map=True, **given | {"tolerance": 0.0})
+        assert found.matches == exact.matches
+        assert np.abs(found.map - exact.map).max() <= 0.02
+        engines.append(found.plans[0].engine)
+    tried = [number for number, engine in enumerate(engines) if engine == "fft"]
+    assert set(engines) == {"simd", "fft"}
+    # The third is the first that is searched like the one before.
+    assert tried == ([2, 4, 8] if gives_up else [*range(2, 12)])
