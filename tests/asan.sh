@@ -35,4 +35,5 @@ print("under the sanitizers:", *_sad.variants())' "$built"
 # Captured by pytest, a report would be lost with the process.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys tests/engines/test_simd.py tests/engines/test_fft.py \
     tests/engines/test_pruned.py tests/engines/test_fused.py tests/engines/test_fused_weighted.py \
+    tests/engines/test_fitted.py \
     tests/metrics/test_window_sums.py tests/registration/test_loops.py "$@"

@@ -134,6 +134,11 @@ def search(chance):
     shades = values.integers(0, 255, (9, 8), dtype=np.uint8)
     seen = values.integers(0, 255, (40, 50), dtype=np.uint8)
     pictures = (image, image.astype(np.uint16) * 250, np.float32(image / 255), image / 255.0)
+    # Of the second picture of a kind curves are made for the kernel.
+    for picture in (smooth.astype(np.uint8), np.float32(smooth / 255)):
+        within = patchsim.Matcher(picture[5:14, 7:15], engine="fft", tolerance=0.02, threads=1)
+        products = [within.match(picture, map=True).plans[0].problem.products for _ in range(2)]
+        assert products[1].is_fitted
     for picture in (*pictures, smooth.astype(np.uint8)):
         kernel = np.ascontiguousarray(picture[5:14, 7:15])
         # Searches score windows without the sums, unless these exceed 64 bits.
