@@ -100,7 +100,7 @@ static PyObject *spectrum(PyObject *self, PyObject *args, PyObject *keywords)
         wrong = correlation_misfit_of_spectra(&t, &out, 1);
     if (!wrong) {
         Py_BEGIN_ALLOW_THREADS
-        for (ptrdiff_t i = 0; i < t.parts_y * t.parts_x * t.terms * t.channels; i++) {
+        for (ptrdiff_t i = 0; i < passes_of(&t) * t.channels; i++) {
             const Part part = correlation_part(&t, i / t.channels, i % t.channels);
             if (is_double)
                 variant->double_spectrum(part.taps, part.height, part.width, t.width, t.sides,
@@ -197,11 +197,13 @@ static PyObject *summary(PyObject *self, PyObject *args, PyObject *keywords)
         wrong = "the summary is not float64 [1 + parts x terms]";
     if (!wrong) {
         double *out = b[1].buf, squares = 0;
+        Py_BEGIN_ALLOW_THREADS
         for (ptrdiff_t i = 0; i < passes_of(&t); i++) {
             out[1 + i] = norm_of(&t, i);
             squares += out[1 + i] * out[1 + i];
         }
         out[0] = t.terms == 1 ? smooth_share_of(&t, sqrt(squares)) : 0;
+        Py_END_ALLOW_THREADS
     }
     if (entry_failed(b, 2, wrong, 0))
         return NULL;
@@ -277,9 +279,11 @@ static const char *misfit_of_curves(const Py_buffer *curves, const Task *t)
         curves->shape[1] != t->terms + 1 || curves->shape[2] != KNOTS)
         return "the curves are not float64 [channels, 1 + terms, KNOTS]";
     const double *knots = curves->buf;
-    for (ptrdiff_t i = 0; i < t->channels * (t->terms + 1) * KNOTS; i++)
-        if (!(fabs(knots[i]) <= FLT_MAX / 64))
-            return "a curve's knot is not finite";
+    for (ptrdiff_t i = 0; i < t->channels * (t->terms + 1) * KNOTS; i++) {
+        const int is_added = i / KNOTS % (t->terms + 1) == 0;
+        if (!(fabs(knots[i]) <= (is_added ? FLT_MAX / 64 : MOST_ON_CURVE)))
+            return "a curve's knot is too large";
+    }
     return NULL;
 }
 

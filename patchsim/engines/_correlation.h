@@ -21,7 +21,7 @@
  *     sad   1 - (X + offset + excess) / total        total = n channels R
  *
  * Of sad, |I - K| is about a sum of products of a function of I and one of K, as in
- * engines/common/lowrank.py. X is the sum over these terms: their functions of I are those of
+ * engines/common/lowrank.py and fitted.py. X is the sum over these terms: their functions of I are those of
  * _correlation_curves.h, those of K, times weights if there are any, are the taps.
  * _correlation_excess.h sums what depends on I alone.
  *
@@ -115,10 +115,11 @@
 /* Curves that are made for a kernel's values, in place of these factors: pieces that are straight. */
 #define PIECES 32
 #define KNOTS (PIECES + 1)
+#define MOST_ON_CURVE 2 /* as far from 0 as a knot may be, but for what is added to X */
 /* A value on a curve is off by at most this times its largest knot and, because pieces are told by
  * values that are rounded, 64 times the steepest piece. */
 #define CURVE_ERROR 0x1p-22
-/* What bytes add to X beside the terms are multiples of this: of 16 channels, float holds their sum. */
+/* What bytes add to X beside the terms are multiples of this: float holds the sum of all channels. */
 #define EXCESS_STEP 0x1p-10
 
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which

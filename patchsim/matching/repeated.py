@@ -181,7 +181,7 @@ class Repeated(NamedTuple):
             return base._by(plan)
         quick_plan, directly = ways.quickly(plan, job.kernel, base._search_by)
         made = base._by(quick_plan)
-        return made and made._replace(directly=directly)
+        return made._replace(directly=directly) if made else base._by(plan)
 
     def _search_by(self, plan: Plan) -> SearchArray | None:
         """Return `search` by a plan alone, or None if the kernel takes too much memory."""

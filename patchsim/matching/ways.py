@@ -151,14 +151,16 @@ def quickly(
 
 def _quick_and_direct(plan: Plan, kernel: Kernel) -> tuple[Plan, Plan | None]:
     """Return the plan of a quick search, and of the direct one if the quick one may give up."""
+    able = [candidate for candidate in plan.candidates if candidate.refusal is None]
+    tolerant = [one for one in able if candidates.has_tolerated_errors(one)]
+    unranked = [_without_ranking(one, kernel) for one in tolerant]
     if not engines.load(plan.engine).HAS_MAP:
-        able = [c for c in _able(plan) if engines.load(c.engine).HAS_MAP]
-        return plan, _plan_of(min(able, key=_seconds), plan) if able else None
-    if not plan.problem.open_share or candidates.has_tolerated_errors(plan.chosen):
+        exact = [one for one in able if engines.load(one.engine).HAS_MAP and one not in tolerant]
+        direct = min([*exact, *unranked], key=_seconds, default=None)
+        return plan, direct and _plan_of(direct, plan)
+    if not plan.problem.open_share or plan.chosen in tolerant:
         return plan, None
     # Whether many windows score alike was estimated, and is seen once images are searched.
-    tolerant = filter(candidates.has_tolerated_errors, _able(plan))
-    unranked = [_without_ranking(candidate, kernel) for candidate in tolerant]
     quick = min(unranked, key=_seconds, default=plan.chosen)
     quick_plan = _plan_of(quick, plan) if quick.seconds < plan.chosen.seconds else None
     return (plan, None) if quick_plan is None else (quick_plan, plan)
@@ -169,10 +171,6 @@ def _without_ranking(candidate: Candidate, kernel: Kernel) -> Candidate:
     problem = candidate.problem._replace(open_share=0.0)
     problem = sad_terms.counted(problem, kernel, "exact", "always")
     return candidates.consider(problem, (candidate.engine,))[0]
-
-
-def _able(plan: Plan) -> list[Candidate]:
-    return [candidate for candidate in plan.candidates if candidate.refusal is None]
 
 
 def _seconds(candidate: Candidate) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchsim import metrics
 from patchsim.engines import Problem, Reading
-from patchsim.engines.common import lowrank, sad_terms
+from patchsim.engines.common import sad_terms
 from patchsim.engines.common.sad_terms import Counting, Fitting
 from patchsim.errors import InputError, titled
 from patchsim.geometry import tiles
@@ -153,11 +153,9 @@ def problem(
         skipped=skipped,
         reading=_reading(scene.image),
     )
-    if options.metric == "sad" and lowrank.products_needed(described) is not None:
-        described = sad_terms.counted(described, kernel, counting, fitting)
-    if scene.visible is None:
-        return described
-    return described.where_visible(scene.visible.full_level, options.min_visible)
+    if scene.visible is not None:
+        described = described.where_visible(scene.visible.full_level, options.min_visible)
+    return sad_terms.counted(described, kernel, counting, fitting)
 
 
 def _full_cells(kernel: Kernel) -> int | None:

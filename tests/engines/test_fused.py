@@ -1440,6 +1440,7 @@ OF_KERNEL = (
                 np.zeros(4 * _correlation.KNOTS),
                 np.full((2, 2, _correlation.KNOTS), math.nan),
                 np.full((2, 2, _correlation.KNOTS), 1e38),
+                np.full((2, 2, _correlation.KNOTS), 2.5),
             )
         ),
         {"means": np.zeros((1, 3))},
@@ -1512,6 +1513,8 @@ def test_sizes_that_scratch_refuses(changed):
         "variant": VARIANTS[-1], "kernels": 1, "may_repeat": True,
     }  # fmt: skip
     assert _correlation.scratch(**given) > 0
+    # A float for each pixel of a band, which has at least those of the windows.
+    assert _correlation.scratch(**given, is_sad=True) >= _correlation.scratch(**given) + 4 * 20 * 20
     with pytest.raises(ValueError, match="out of range"):
         _correlation.scratch(**given | changed)
 

@@ -41,7 +41,7 @@ def assert_same(one, other, tolerance=0.0):
         assert replace(ours, tolerance=0, engine=engine) == replace(theirs, tolerance=0)
     assert len(one.maps) == len(other.maps)
     for ours, theirs in zip(one.maps, other.maps, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2 * tolerance + 2e-6)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance + 2e-6)
 
 
 def searched_first(image, kernel, *, map=None, **options):
@@ -120,9 +120,10 @@ def test_the_next_image_has_the_report_of_a_search_of_its_own(
     options = {**options, "metric": metric, "threads": threads, "memory": 10**9}
     matcher = Matcher(kernel, **options)
     reports = [matcher.match(image, map=keeps_map) for image in images]
+    tolerance = options.get("tolerance", 0.0)
     for image, found in zip(images, reports, strict=True):
-        own = searched_first(image, kernel, **options, map=keeps_map)
-        assert_same(found, own, options.get("tolerance", 0.0))
+        own = searched_first(image, kernel, **options | {"tolerance": 0.0}, map=keeps_map)
+        assert_same(found, own, tolerance)
     quiet = [number for number, report in enumerate(reports) if not report.notices]
     # The first two of a kind are searched; the second, if nothing was told, serves the others.
     first = min((number for number in quiet if number > 0), default=len(images))

@@ -13,7 +13,9 @@ from patchsim import Matcher, match
 from patchsim.engines import pruned
 from patchsim.matching import ways
 from patchsim.matching.ways import Directly
+from patchsim.metrics import Kernel
 from patchsim.search import contender_share
+from patchsim.search.prepared import KeptKernels
 
 
 @pytest.fixture
@@ -141,3 +143,34 @@ def test_a_tolerance_is_tried_where_many_windows_were_expected_to_be_alike(
     assert set(engines) == {"simd", "fft"}
     # The third is the first that is searched like the one before.
     assert tried == ([2, 4, 8] if gives_up else [*range(2, 12)])
+
+
+def test_what_replaces_bounds_has_the_products_of_its_kernel(astronaut):
+    kernel = np.random.default_rng(1).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    given = {"top": 1, "margin": False, "memory": 10**9, "threads": 1, "tolerance": 0.02}
+    plan = match(astronaut, kernel, **given).plans[0]
+    assert plan.engine == "pruned"
+    asked = []
+    quick_plan, directly = ways.quickly(plan, Kernel(kernel), lambda plan: asked.append(plan))
+    assert quick_plan is plan
+    directly.tell(1, 1.0)
+    directly.for_next()
+    if asked[0].engine == "fft":  # noise takes as many as any kernel
+        assert asked[0].problem.products.each >= 5
+    fast = [one for one in plan.candidates if one.engine == "fft"]
+    (counted,) = (ways._without_ranking(one, Kernel(kernel)) for one in fast)
+    assert counted.problem.products.each >= 5
+
+
+def test_a_quick_plan_without_room_leaves_the_direct_one(astronaut, monkeypatch):
+    """The transforms of the kernel would take more than a Matcher keeps."""
+    monkeypatch.setattr(contender_share, "_share", lambda *_: 1.0)
+    has_room = KeptKernels.has_room
+    monkeypatch.setattr(
+        KeptKernels, "has_room", staticmethod(lambda size, _memory: has_room(size, 10**8))
+    )
+    kernel = astronaut[100:300, 100:300].copy()
+    matcher = Matcher(kernel, tolerance=0.02, top=1, margin=False, threads=1, memory=10**9)
+    for _ in range(3):
+        assert matcher.match(astronaut, map=True).plans[0].engine == "simd"
+    assert matcher._before is not None

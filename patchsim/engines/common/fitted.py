@@ -83,7 +83,8 @@ class Fit(NamedTuple):
         taps, total = np.empty((self.products, count, height * width)), 0.0
         for number, channel in enumerate(_channels(kernel)):
             factors = self.factors[number]
-            taps[:, number] = factors.T[1:, channel.level_of]
+            for some in _slices(height * width):
+                taps[:, number, some] = factors.T[1:, channel.level_of[some]]
             total += float(np.frombuffer(channel.counts, np.int64) @ factors[:, 0])
         return taps.reshape(-1, height, width), total
 
@@ -167,20 +168,23 @@ def _channels(kernel: Pixels) -> Iterator[_Channel]:
         low, high = pixels.min(), pixels.max()
         values = between(np.array(low, np.float64), np.array(high, np.float64))
         middle, half = float(values.middles), float(values.halves)
-        off = 0.0
-        if pixels.dtype.kind == "u" and high - low < _MOST_LEVELS:
-            level_count = int(high - low) + 1
-            level_of = (pixels - low).astype(np.uint8)
-        else:
-            level_count = _MOST_LEVELS
-            shares = (pixels - (middle - half)) * ((level_count - 1) / (2 * half or 1))
-            level_of = np.rint(shares).astype(np.uint8)
-            shares -= level_of
-            off = float(np.abs(shares).sum()) * 2 * half / (level_count - 1)
+        is_told = pixels.dtype.kind == "u" and high - low < _MOST_LEVELS
+        level_count = int(high - low) + 1 if is_told else _MOST_LEVELS
+        level_of, off = np.empty(pixels.size, np.uint8), 0.0
         counts = np.zeros(level_count, np.int64)
-        for first in range(0, level_of.size, _AT_ONCE):  # which are widened
-            counts += np.bincount(level_of[first : first + _AT_ONCE], minlength=level_count)
+        for some in _slices(pixels.size):
+            shares = pixels[some].astype(np.float64) - (middle - half)
+            shares *= (level_count - 1) / (2 * half or 1)
+            level_of[some] = np.rint(shares)
+            off += float(np.abs(shares - level_of[some]).sum())
+            counts += np.bincount(level_of[some], minlength=level_count)
+        off *= 2 * half / max(1, level_count - 1)
         yield _Channel(middle, half, level_of, counts.tobytes(), off)
+
+
+def _slices(count: int) -> Iterator[slice]:
+    """Yield slices of pixels that are few enough for arrays in double precision beside them."""
+    return (slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE))
 
 
 def _root_error(counts: bytes, products: int) -> float:

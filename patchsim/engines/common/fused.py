@@ -32,7 +32,7 @@ from patchsim.engines.common.fused_costs import kernel_bytes as kernel_bytes
 from patchsim.engines.common.fused_costs import seconds as seconds
 from patchsim.engines.common.fused_costs import working_bytes as working_bytes
 from patchsim.engines.common.kernel_parts import Value, aligned
-from patchsim.engines.common.sad_terms import Values
+from patchsim.engines.common.sad_terms import NARROW_TYPES, Values
 from patchsim.engines.contract import BlockBounds, Bounds, Seen, SharedScorer
 from patchsim.engines.problem import Problem
 from patchsim.engines.tile_cache import Shared
@@ -45,10 +45,6 @@ from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
 # are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC;
 # those of `sad` with kernels of 400 to 1500 on an Intel Xeon, of which none was faster by others.
 _MOST_TRANSFORMS = {"uint8": 1.6e-4, "uint16": 1.6e-4, "floats": 1e-3, "sad": 1e-3}
-# Direct sums and sad take these alone.
-_NARROW_TYPES = "uint8", "uint16", "float32"
-
-_MOST_CHANNELS_OF_SAD = 16
 
 
 def can_take(problem: Problem, *, is_direct: bool = False) -> bool:
@@ -65,7 +61,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "it runs on the cpu"
     if problem.metric == "sad":
         return _refusal_of_sad(problem, is_direct=is_direct)
-    types = _NARROW_TYPES if is_direct else tuple(FORMATS)
+    types = NARROW_TYPES if is_direct else tuple(FORMATS)
     if problem.dtype not in types:
         return f"it takes {', '.join(types)}, not {problem.dtype}"
     if problem.exact:
@@ -88,12 +84,12 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
 def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
     if is_direct or lowrank.products_needed(problem) is None:
         return "it approximates sad, within a tolerance"
-    if problem.dtype not in _NARROW_TYPES:
-        return f"its sad takes {', '.join(_NARROW_TYPES)}, not {problem.dtype}"
+    if problem.dtype not in NARROW_TYPES:
+        return f"its sad takes {', '.join(NARROW_TYPES)}, not {problem.dtype}"
     if problem.opaque_level is not None:
         return "its sad takes images all visible"
-    if problem.kernel[2] > _MOST_CHANNELS_OF_SAD:
-        return f"its sad takes {_MOST_CHANNELS_OF_SAD} channels"
+    if problem.kernel[2] > sad_terms.MOST_CHANNELS:
+        return f"its sad takes {sad_terms.MOST_CHANNELS} channels"
     if _is_too_large(problem, _MOST_TRANSFORMS["sad"]):
         return "its transforms are too short for the kernel"
     return None

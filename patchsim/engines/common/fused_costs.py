@@ -47,8 +47,8 @@ CALL_SECONDS = 1.3e-4
 # figures of `cut_times`.
 _MADE_AGAIN = {"ncc": 0.03, "zncc": 0.8}
 _AREA_OF_BYTES, _AREA_OF_WIDE = 2048, 3500
-# How much longer the pixels of `sad` take. Nothing is summed over windows, and their scores take no
-# time beside that.
+# The time of the pixels of `sad`, over that of the other metrics: what they add is summed once for
+# all channels, and scores take no time beside that.
 _PIXELS_OF_SAD = 0.9
 # How much longer pixels, and the scores of windows, take than those of bytes, and how much longer
 # pixels take that direct sums widen to double precision.
@@ -62,8 +62,8 @@ _DIRECT_SECONDS = 1e-5
 # for the best match 0.1 to 5 ms were measured, and more in larger maps. With these figures no exact
 # map was left for one that takes a tenth longer, in 336 searches of four photographs of 256x256 to
 # 1280x720 for the best match and for five. A plan that chooses these transforms counts what more
-# matches take (`Problem.open_share`), too. And of each kernel value the sines and cosines are
-# taken, for each product.
+# matches take (`Problem.open_share`), too. And for each product each kernel value has a factor; to
+# find functions for them takes more, which `sad_terms` weighs.
 _SETTLING_SECONDS, _BLOCK_SECONDS, _WAVE_SECONDS = 1e-4, 6e-6, 1.2e-8
 # A search by bounds, which has no map, takes less than its estimate where the kernel is in the
 # image. It is left for these transforms only if they take so much less, because the choice looks at

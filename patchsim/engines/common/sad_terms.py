@@ -11,6 +11,10 @@ from patchsim.engines.common.lowrank import Range
 from patchsim.engines.problem import Problem, Products
 from patchsim.metrics import Kernel
 
+# Types and channels that the extension's `sad` takes.
+NARROW_TYPES = "uint8", "uint16", "float32"
+MOST_CHANNELS = 16
+
 # The functions of an image's values, for any kernel or for one.
 Values: TypeAlias = Range | Fit
 
@@ -31,16 +35,17 @@ _SHARE_OF_TOLERANCE = 1 - 1e-4
 
 
 def counted(problem: Problem, kernel: Kernel, counting: Counting, fitting: Fitting) -> Problem:
-    """Return the problem with the products that its kernel takes.
+    """Return the problem with the products that its kernel takes, if it is one that takes some.
 
     Parameters
     ----------
     problem : Problem
-        It is of `sad` with a tolerance that some products are within.
     kernel : Kernel
     counting : Counting
     fitting : Fitting
     """
+    if problem.metric != "sad" or lowrank.products_needed(problem) is None:
+        return problem
     can_be_fitted = fitting != "never" and _can_be_fitted(problem)
     if fitting == "worthwhile":
         can_be_fitted &= math.prod(problem.image[:2]) * problem.image_count >= _WORTH_FITTING
@@ -72,7 +77,9 @@ def residual(kernel: Kernel, problem: Problem) -> float:
 
 
 def _can_be_fitted(problem: Problem) -> bool:
-    """Return whether the extension scores it, which takes curves."""
+    """Return whether the extension is to score it, which takes curves, if it is not too large."""
+    if problem.dtype not in NARROW_TYPES or problem.kernel[2] > MOST_CHANNELS:
+        return False
     is_plain = problem.weight_sum is None and problem.opaque_level is None
     return is_plain and problem.device == "cpu" and kernel_parts.extension() is not None
 
