@@ -65,10 +65,13 @@ class Directly:
     ----------
     make : () -> SearchArray or None
         Called once the direct search is needed.
+    is_near : bool
+        The direct search takes about as long. It is tried first, and a quick one gave up if it took
+        longer, whatever it left.
     """
 
-    def __init__(self, make: Callable[[], SearchArray | None]) -> None:
-        self._pause, self._make = Pause(), make
+    def __init__(self, make: Callable[[], SearchArray | None], *, is_near: bool = False) -> None:
+        self._pause, self._make, self._is_near = Pause(), make, is_near
         self._seconds = 0.0  # the least that a direct search took, once there was one
 
     @cached_property
@@ -77,7 +80,9 @@ class Directly:
 
     def for_next(self) -> SearchArray | None:
         """Return the direct search if the quick one is left out for the next image."""
-        return None if self._pause.is_over() or self._search is None else self._timed
+        is_first = self._is_near and not self._seconds
+        is_left_out = is_first or not self._pause.is_over()
+        return self._timed if is_left_out and self._search is not None else None
 
     def _timed(self, image: Source, started: float) -> Report | None:
         assert self._search is not None, "for_next says so"
@@ -90,7 +95,8 @@ class Directly:
 
     def tell(self, blocks_evaluated: int, seconds: float) -> None:
         """Tell how many blocks a quick search left to the direct one, and how long it took."""
-        self._pause.tell(gave_up=blocks_evaluated > 0 and seconds > self._seconds)
+        is_doubtful = self._is_near or blocks_evaluated > 0
+        self._pause.tell(gave_up=is_doubtful and seconds > self._seconds)
 
 
 class Soonest:
@@ -146,7 +152,8 @@ def quickly(
     quick_plan, direct_plan = _quick_and_direct(plan, kernel)
     if direct_plan is None:
         return quick_plan, None
-    return quick_plan, Directly(partial(search_by, direct_plan))
+    is_near = direct_plan is plan  # one by bounds takes a fraction of a direct search
+    return quick_plan, Directly(partial(search_by, direct_plan), is_near=is_near)
 
 
 def _quick_and_direct(plan: Plan, kernel: Kernel) -> tuple[Plan, Plan | None]:
