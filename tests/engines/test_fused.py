@@ -1552,6 +1552,27 @@ def test_sums_that_do_not_fit_are_refused():
             )
 
 
+@pytest.mark.parametrize("metric", ["ssd", "ncc"])
+@pytest.mark.parametrize("kind", ["noise", "checkers"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_large_kernels_whose_squares_alone_are_summed(dtype, kind, metric, rng):
+    """Squares times pixels, which `zncc` needs, would not fit."""
+    largest, shape = SPAN[dtype], (552, 562, 3)
+    image = rng.integers(0, largest + 1, shape).astype(dtype)
+    if kind == "checkers":
+        image = (np.indices(shape).sum(0) % 2 * largest).astype(dtype)
+    kernel = image[7:519, 9:521].copy()
+    work = problem(image, kernel, metric)
+    assert fused.can_take(work)
+    assert not fused.can_take(work._replace(metric="zncc"))
+    bounds = fft.prepare(kernel, work)(image)
+    exact = metrics.exact(image, kernel, metric, largest)
+    places = [(7, 9), (0, 0), (40, 50), *rng.integers(0, 40, (20, 2)).tolist()]
+    off = [abs(float(bounds.map[y, x]) - exact(y, x)) for y, x in places]
+    assert max(off) <= np.max(bounds.error) + 1e-7
+    assert np.max(bounds.error) < 1e-5
+
+
 def test_without_the_extension_others_do_the_work(monkeypatch, rng):
     image = values(rng, "uint8", 60, 70, 1)
     kernel = image[20:30, 30:45].copy()

@@ -68,10 +68,9 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "its scores are rounded to float32"
     if problem.weight_sum is not None or problem.opaque_level is not None:
         return f"its {problem.metric} takes no masks"
-    height, width, channels = problem.kernel
-    if channels > extension.MOST_CHANNELS:
+    if problem.kernel[2] > extension.MOST_CHANNELS:
         return f"its {problem.metric} takes {extension.MOST_CHANNELS} channels"
-    if not _is_exact(height, width, channels, problem.dtype):
+    if not _is_exact(problem):
         return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
@@ -115,14 +114,19 @@ def _refusal_of_direct_sums(problem: Problem) -> str | None:
     return None
 
 
-def _is_exact(height: int, width: int, channels: int, dtype: str) -> bool:
-    """Return whether n E - sum S^2 is exact: in float64 for bytes, modulo 2^64 for 16 bits."""
-    if dtype not in INTEGER_RANGE:
+def _is_exact(problem: Problem) -> bool:
+    """Return whether E, and n E - sum S^2, are exact: in float64, of 16 bits modulo 2^64."""
+    height, width, channels = problem.kernel
+    if problem.dtype not in INTEGER_RANGE:
         return True
-    largest = float(height * width) ** 2 * channels * INTEGER_RANGE[dtype] ** 2
-    if dtype == "uint8":  # whose squares are summed along columns in 32 bits
-        return largest < EXACT_IN_FLOAT64 and height * channels * 255**2 < 1 << 31
-    return largest / 4 < EXACT_IN_INT64
+    largest = INTEGER_RANGE[problem.dtype] ** 2
+    if problem.dtype == "uint8" and height * channels * largest >= 1 << 31:
+        return False  # squares are summed along columns in 32 bits
+    energy = float(height * width * channels * largest)
+    if problem.metric != "zncc":
+        return energy < EXACT_IN_FLOAT64
+    spread = energy * height * width
+    return spread < EXACT_IN_FLOAT64 if problem.dtype == "uint8" else spread / 4 < EXACT_IN_INT64
 
 
 def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScorer:
