@@ -23,7 +23,7 @@ import torch  # noqa: F401 - the same
 
 from patchsim import choices, engines, match
 from patchsim.engines import Problem, simd
-from patchsim.engines.common import lowrank, sad_terms
+from patchsim.engines.common import sad_terms
 from patchsim.metrics import INTEGER_RANGE, Kernel
 from patchsim.types import Pixels
 
@@ -93,10 +93,7 @@ def pictures(problem: Problem) -> tuple[Pixels, Pixels]:
 
 def counted(problem: Problem) -> Problem:
     """The problem with the products that its kernel needs, as a search counts them."""
-    if lowrank.products_needed(problem) is None:
-        return problem
-    kernel = Kernel(pictures(problem)[1])
-    return sad_terms.counted(problem, kernel, "exact", "worthwhile")
+    return sad_terms.counted(problem, Kernel(pictures(problem)[1]), "exact", "worthwhile")
 
 
 def measured(problem: Problem) -> dict[str, float]:

@@ -98,6 +98,14 @@ class _Channel(NamedTuple):
     counts: bytes  # int64, of each level's pixels
     off: float  # the sum of how far pixels are from their levels
 
+    @property
+    def width(self) -> float:
+        return 2 * self.half
+
+    def root_error(self, products: int) -> float:
+        """Return the sum of root mean square errors of the pixels."""
+        return self.width * _root_error(self.counts, products)
+
 
 def of(kernel: Pixels, limit: float, most: int) -> Fit | None:
     """Return the fit with fewest products whose error is within a limit.
@@ -115,13 +123,12 @@ def of(kernel: Pixels, limit: float, most: int) -> Fit | None:
     Fit or None
         None if that takes more products.
     """
-    channels = list(_channels(kernel))
-    allowed = limit * kernel.size - sum(channel.off for channel in channels)
+    channels, allowed = _channels_and_allowed(kernel, limit)
     for products in range(1, min(most, MOST_PRODUCTS) + 1):
         fits = _fits(channels, products, allowed)
         if fits is None:
             continue
-        widths = np.array([2 * channel.half for channel in channels])
+        widths = np.array([channel.width for channel in channels])
         errors = [width * error for width, (_, _, error) in zip(widths, fits, strict=True)]
         curves = np.stack([curves for curves, _, _ in fits])
         curves[:, 0] *= widths[:, None]
@@ -138,28 +145,31 @@ def of(kernel: Pixels, limit: float, most: int) -> Fit | None:
 
 def expected_products(kernel: Pixels, limit: float, most: int) -> int:
     """Return about how many products a fit takes: `most` where that is not fewer; as for `of`."""
-    channels = list(_channels(kernel))
-    allowed = limit * kernel.size - sum(channel.off for channel in channels)
+    channels, allowed = _channels_and_allowed(kernel, limit)
     for products in range(1, min(most, MOST_PRODUCTS + 1)):
-        roots = sum(2 * one.half * _root_error(one.counts, products) for one in channels)
+        roots = sum(channel.root_error(products) for channel in channels)
         if (_OVER_ROOT + _MORE * products) * roots <= allowed:
             return products
     return most
+
+
+def _channels_and_allowed(kernel: Pixels, limit: float) -> tuple[list[_Channel], float]:
+    """Return the channels, and the largest sum of errors for values that are their levels."""
+    channels = list(_channels(kernel))
+    return channels, limit * kernel.size - sum(channel.off for channel in channels)
 
 
 def _fits(
     channels: list[_Channel], products: int, allowed: float
 ) -> list[tuple[_Floats, _Floats, float]] | None:
     """Return the fit of each channel, or None if their errors together are larger than allowed."""
-    at_least = [
-        2 * one.half * _LEAST_OVER_ROOT * _root_error(one.counts, products) for one in channels
-    ]
+    at_least = [_LEAST_OVER_ROOT * channel.root_error(products) for channel in channels]
     fits = []
     for i, channel in enumerate(channels):
         if sum(at_least[i:]) > allowed:
             return None
         fits.append(_fit(channel.counts, products))
-        allowed -= 2 * channel.half * fits[-1][2]
+        allowed -= channel.width * fits[-1][2]
     return fits if allowed >= 0 else None
 
 
