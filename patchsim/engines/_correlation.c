@@ -49,11 +49,6 @@ const char *correlation_set_kernel(Task *t, const Py_buffer *taps, int ndim, ptr
     return NULL;
 }
 
-static ptrdiff_t passes_of(const Task *t)
-{
-    return t->parts_y * t->parts_x * t->terms;
-}
-
 /* The values of a kernel's spectra. */
 static Py_ssize_t spectra_of(const Task *t)
 {

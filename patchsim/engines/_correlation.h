@@ -248,6 +248,12 @@ static inline double correlation_near_1(double number)
     return ldexp(1, exponent < -1023 ? 1023 : -exponent);
 }
 
+/* Products with a tile that are summed for each channel: of every part of a kernel, and every term. */
+static inline ptrdiff_t passes_of(const Task *t)
+{
+    return t->parts_y * t->parts_x * t->terms;
+}
+
 /* The curve that the pixels of a channel are put into for a term, or, of term -1, what is added to X. */
 static inline const double *curve_of_term(const Task *t, ptrdiff_t channel, ptrdiff_t term)
 {

@@ -612,7 +612,7 @@ static INLINE void NAME(multiply_groups)(const Task *t, ptrdiff_t count, ptrdiff
                                          REAL *const *sums, double *power, V *peaks,
                                          V (*kernel_peaks)[MOST_CHANNELS])
 {
-    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, tile = tile_values(t->sides);
+    const ptrdiff_t passes = passes_of(t), tile = tile_values(t->sides);
     const ptrdiff_t my = first_of_y(t->sides), mx = t->sides.x / 16, group = group_values(mx);
     const ptrdiff_t plane = spectrum_values(t->sides), mate = (my - k1) % my;
     const int is_folded = t->sides.folds > 1, has_mate = is_folded && mate != k1;
@@ -679,7 +679,7 @@ static void NAME(pair)(const Task *tasks, ptrdiff_t count, const uint8_t *one,
                        double *rounding)
 {
     const Task *t = tasks;
-    const ptrdiff_t passes = t->parts_y * t->parts_x * t->terms, tile = tile_values(t->sides);
+    const ptrdiff_t passes = passes_of(t), tile = tile_values(t->sides);
     const ptrdiff_t my = first_of_y(t->sides), groups = t->sides.folds > 1 ? my / 2 + 1 : my;
     const double side = sqrt((double)(t->sides.y / t->sides.folds * t->sides.x));
     const ptrdiff_t item = correlation_item(t);

@@ -272,7 +272,7 @@ Layout correlation_layout(const Task *t)
 /* Products of a tile with so many kernels, where they do not lie over the tile's transform. */
 static size_t total_bytes(const Task *t, ptrdiff_t count)
 {
-    const int is_in_place = t->parts_y * t->parts_x * t->terms == 1 && count == 1;
+    const int is_in_place = passes_of(t) == 1 && count == 1;
     return is_in_place ? 0 : (size_t)(count * tile_values(t->sides)) * sizeof(float);
 }
 
