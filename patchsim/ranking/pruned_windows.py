@@ -258,6 +258,8 @@ class PrunedWindows:
         # Their scores are known first.
         self._compared.decide_all([block for block in blocks if block in score_maps])
         blocks = self._blocks.still_open(block for block in blocks if block not in score_maps)
+        while blocks and self._bounds.is_removed(blocks[0]):  # around a match
+            self._blocks.exclude(blocks.pop(0), -math.inf)
         # An incumbent that the best give excludes most of the others.
         self._compared.allow(_FIRST * self._budget.cheap_seconds)
         undecided = self._compared.decide_all(blocks[:_FIRST_BLOCKS])

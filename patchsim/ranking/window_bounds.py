@@ -57,6 +57,11 @@ class WindowBounds:
         self._store(block, bounds)
         return bounds, Tile(0, 0, tile.rows, tile.cols)
 
+    def is_removed(self, block: int) -> bool:
+        """Return whether a block has no window left."""
+        bounds, place = self.of_block(block)
+        return bool((bounds[place.index] == REMOVED).all())
+
     def of_tile(self, tile: Tile) -> tuple[LowerBounds, Tile]:
         """Return an array that holds the bounds of a tile, and where; `keep` comes after."""
         if self._all is not None:

@@ -731,6 +731,21 @@ def test_where_bounds_do_not_help_the_direct_search_does_it_and_says_so(run, sav
     assert "window alone\n" in err
 
 
+def test_the_next_match_is_searched_for_outside_of_the_blocks_that_a_match_removes(run, save):
+    """A match of a large kernel removes all windows of the blocks with the best bounds."""
+    photo = photograph("coffee")
+    picture = np.block([[[photo], [photo[:, ::-1]]], [[photo // 2], [photo[::-1] // 3]]])
+    save("picture.png", picture)
+    save("part.png", picture[40:240, 60:260])
+    words = "match", "picture.png", "part.png", "--no-heatmap", "--explain", "--top", "2"
+    _, truth, _ = run(*words, "--engine", "simd")
+    code, found, err = run(*words, "--engine", "pruned")
+    assert code == 0
+    assert found == truth
+    assert "scored exactly" in err
+    assert "(100% of the map)" not in err
+
+
 def test_it_draws_no_map(run, save, astronaut):
     save("photo.png", astronaut)
     save("part.png", astronaut[100:164, 200:264])
