@@ -238,13 +238,10 @@ static const char *misfit_of_image(const Py_buffer *image, const Task *t)
         return t->products ? "sad is summed by transforms" : NULL;
     if (t->terms != 1)
         return "terms are of sad";
-    /* E must be exact, in doubles, and so must n E, of 16 bits modulo 2^64. */
+    /* E must be exact, in doubles, and the squares of a column of bytes in 32 bits. */
     const double pixels = (double)(t->height * t->width), planes = (double)t->channels;
-    const double energy = pixels * planes * (t->type == BYTES ? 65025.0 : 65535.0 * 65535.0);
-    const double spread = t->metric == ZNCC ? pixels * energy : 0;
-    if ((t->type == BYTES && (spread >= 0x1p53 || (double)t->height * planes * 65025.0 >= 0x1p31)) ||
-        (t->type == WORDS && spread / 4 >= 0x1p62) ||
-        (t->type < FLOATS && t->metric != ZNCC && energy >= 0x1p53))
+    if ((t->type == BYTES && (double)t->height * planes * 65025.0 >= 0x1p31) ||
+        (t->type < FLOATS && correlation_most_under_root(t) / pixels >= 0x1p53))
         return "the sums over so many pixels do not fit";
     if (t->products && (t->stride_y > 1 || t->stride_x > 1))
         return "direct sums are at a stride of 1";

@@ -240,6 +240,16 @@ typedef struct {
     ptrdiff_t direct, repeated; /* out: windows summed directly, tiles transformed again */
 } Task;
 
+/* Whole numbers in 64 bits that are larger are taken from double precision instead. */
+#define MOST_WHOLE 0x1p62
+
+/* The most that n E, of pixels that are whole numbers, may be. */
+static inline double correlation_most_under_root(const Task *t)
+{
+    const double n = (double)(t->height * t->width), largest = t->type == BYTES ? 255 : 65535;
+    return n * n * (double)t->channels * largest * largest;
+}
+
 /* The power of two that brings a number near 1, as far as there is one. */
 static inline double correlation_near_1(double number)
 {

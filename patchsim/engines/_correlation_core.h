@@ -145,7 +145,7 @@ COLUMNS(doubles, double, double, double, SHIFTED, IN_FLOATS)
 #undef IN_FLOATS
 
 /* Those of windows along a row, of the sums of columns; those of floats are of either precision. */
-#define MOMENTS(NAME, SUM, SQUARE, RUN, WIDE, MODULO)                                          \
+#define MOMENTS(NAME, SUM, SQUARE, RUN, WIDE)                                                  \
     /* Differences of a row's columns are summed up, LANES / 2 at once. */                     \
     static INLINE void VARIANT(NAME##_along)(const void *columns, int is_square, ptrdiff_t width,\
                                              ptrdiff_t stride, ptrdiff_t cols, WIDE *out)      \
@@ -201,43 +201,60 @@ COLUMNS(doubles, double, double, double, SHIFTED, IN_FLOATS)
         for (ptrdiff_t c = 0; c < channels; c++)                                               \
             VARIANT(NAME##_along)(sums + c * columns, 0, width, stride, cols, s + c * pitch);  \
         VARIANT(NAME##_along)(squares, 1, width, stride, cols, e);                             \
-    }                                                                                          \
-    /* What is under the root, of some windows: n E - sum S^2, or E. */                        \
-    static INLINE void VARIANT(NAME##_spread)(const Task *t, const WIDE *s, const WIDE *e,     \
-                                              ptrdiff_t pitch, ptrdiff_t at, ptrdiff_t count,  \
-                                              double *spread)                                  \
-    {                                                                                          \
-        MODULO under[BLOCK];                                                                   \
-        const MODULO n = (MODULO)(t->height * t->width);                                       \
-        for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            under[i] = (MODULO)e[at + i] * (t->metric == ZNCC ? n : 1);                        \
-        for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++) {                     \
-            const WIDE *sum = s + c * pitch + at;                                              \
-            for (ptrdiff_t i = 0; i < count; i++)                                              \
-                under[i] -= (MODULO)sum[i] * (MODULO)sum[i];                                   \
-        }                                                                                      \
-        for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            spread[i] = (double)(WIDE)under[i];                                                \
-    }                                                                                          \
-    /* And sum k S of a kernel, 0 of zncc. */                                                  \
-    static INLINE void VARIANT(NAME##_shift)(const Task *t, const double *means, const WIDE *s,\
-                                             ptrdiff_t pitch, ptrdiff_t at, ptrdiff_t count,   \
-                                             double *shift)                                    \
-    {                                                                                          \
-        for (ptrdiff_t i = 0; i < count; i++)                                                  \
-            shift[i] = 0;                                                                      \
-        for (ptrdiff_t c = 0; c < t->channels && t->metric != ZNCC; c++) {                     \
-            const WIDE *sum = s + c * pitch + at;                                              \
-            for (ptrdiff_t i = 0; i < count; i++)                                              \
-                shift[i] += means[c] * (double)sum[i];                                         \
-        }                                                                                      \
     }
-MOMENTS(bytes, int32_t, int32_t, int64_t, double, double)
-MOMENTS(words, int32_t, int64_t, int64_t, int64_t, uint64_t)
-MOMENTS(floats, double, double, double, double, double)
+MOMENTS(bytes, int32_t, int32_t, int64_t, double)
+MOMENTS(many_bytes, int32_t, int32_t, int64_t, int64_t)
+MOMENTS(words, int32_t, int64_t, int64_t, int64_t)
+MOMENTS(floats, double, double, double, double)
 #undef MOMENTS
 #undef RUNNING
 #undef LAST
+
+/* What is under the root, of some windows: n E - sum S^2 of zncc, or E. */
+static INLINE void VARIANT(spread_of_wides)(const Task *t, const double *s, const double *e,
+                                            ptrdiff_t pitch, ptrdiff_t count, double *spread)
+{
+    const double n = t->metric == ZNCC ? (double)(t->height * t->width) : 1;
+    for (ptrdiff_t i = 0; i < count; i++)
+        spread[i] = e[i] * n;
+    for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++)
+        for (ptrdiff_t i = 0; i < count; i++)
+            spread[i] -= s[c * pitch + i] * s[c * pitch + i];
+}
+
+/* The same of sums in 64 bits: their difference is right if it fits, though its parts do not. Double
+ * precision, of which E has no more digits, tells whether it does, and is near enough to what does
+ * not. */
+static INLINE void VARIANT(spread_of_wholes)(const Task *t, const int64_t *s, const int64_t *e,
+                                             ptrdiff_t pitch, ptrdiff_t count, double *spread)
+{
+    const int64_t n = t->metric == ZNCC ? t->height * t->width : 1;
+    uint64_t under[BLOCK];
+    for (ptrdiff_t i = 0; i < count; i++)
+        under[i] = (uint64_t)e[i] * (uint64_t)n, spread[i] = (double)e[i] * (double)n;
+    for (ptrdiff_t c = 0; c < t->channels && t->metric == ZNCC; c++)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const int64_t sum = s[c * pitch + i];
+            under[i] -= (uint64_t)sum * (uint64_t)sum, spread[i] -= (double)sum * (double)sum;
+        }
+    for (ptrdiff_t i = 0; i < count; i++)
+        spread[i] = spread[i] < MOST_WHOLE ? (double)(int64_t)under[i] : spread[i];
+}
+
+/* sum k S of some windows and a kernel, 0 of zncc. */
+#define SHIFT(NAME, WIDE)                                                                      \
+    static INLINE void VARIANT(NAME)(const Task *t, const double *means, const WIDE *s,        \
+                                     ptrdiff_t pitch, ptrdiff_t count, double *shift)          \
+    {                                                                                          \
+        for (ptrdiff_t i = 0; i < count; i++)                                                  \
+            shift[i] = 0;                                                                      \
+        for (ptrdiff_t c = 0; c < t->channels && t->metric != ZNCC; c++)                       \
+            for (ptrdiff_t i = 0; i < count; i++)                                              \
+                shift[i] += means[c] * (double)s[c * pitch + i];                               \
+    }
+SHIFT(shift_of_wides, double)
+SHIFT(shift_of_wholes, int64_t)
+#undef SHIFT
 
 /* X of one window, in double precision; `mean` of its channels, about. */
 #define DIRECT(NAME, PIXEL)                                                                    \
@@ -504,6 +521,7 @@ typedef struct {
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     int has_few; /* these are of bytes, and int32_t */
+    int has_wholes; /* these are int64_t, of pixels of which double precision does not hold n E */
     int is_apart; /* squares and e are sums of I (I - 256) over all channels, and there are no others */
     int is_in_registers; /* whether _correlation_scores.h makes the scores of a row */
     void *segment_memory; /* [count][segments], of a row */
@@ -987,6 +1005,14 @@ static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, pt
     }
 }
 
+static INLINE double VARIANT(sum_of_bytes)(const VARIANT(Band) *b, ptrdiff_t channel, ptrdiff_t window)
+{
+    const ptrdiff_t at = channel * b->layout->x_pitch + window;
+    return b->has_few      ? VARIANT(few_sums)(b, channel, window)[0]
+           : b->has_wholes ? (double)((const int64_t *)b->s)[at]
+                           : ((const double *)b->s)[at];
+}
+
 /* X of a window of bytes: sum I (K - 128) - sum I sum (K - 128) / n, of integers that doubles hold, so
  * that the least spreads lose no digits either; `sum` is that of I (K - 128). */
 static INLINE double VARIANT(again_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t window,
@@ -996,8 +1022,7 @@ static INLINE double VARIANT(again_of_bytes)(const VARIANT(Band) *b, const Task 
     double products = n * sum;
     for (ptrdiff_t c = 0; c < t->channels; c++)
         products -= VARIANT(sum_less_128)(t, c) *
-                    (b->has_few ? VARIANT(few_sums)(b, c, window)[0]
-                                : ((double *)b->s)[c * b->layout->x_pitch + window]);
+                    VARIANT(sum_of_bytes)(b, c, window);
     return products / n;
 }
 
@@ -1098,13 +1123,14 @@ static INLINE void VARIANT(measure_spreads)(const VARIANT(Band) *b, ptrdiff_t ro
             out->under[i] = (float)spread[i];
         return;
     }
-    if (t->type == BYTES)
-        VARIANT(bytes_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
-    else if (t->type == WORDS)
-        VARIANT(words_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
-    else {
+    if (b->has_wholes)
+        VARIANT(spread_of_wholes)(t, (const int64_t *)b->s + left, (const int64_t *)b->e + left,
+                                  l->x_pitch, count, spread);
+    else
+        VARIANT(spread_of_wides)(t, (const double *)b->s + left, (const double *)b->e + left,
+                                 l->x_pitch, count, spread);
+    if (t->type >= FLOATS) {
         const double square = b->unit * b->unit;
-        VARIANT(floats_spread)(t, b->s, b->e, l->x_pitch, left, count, spread);
         /* Rounding may leave nothing of a small spread, and single precision is too coarse for it:
          * only windows of one value are flat for sure. */
         if (t->metric != SSD)
@@ -1180,19 +1206,17 @@ static INLINE void VARIANT(measure_shift)(const VARIANT(Band) *b, const Task *t,
             for (ptrdiff_t i = 0; i < count; i++)
                 shift[i] += means[c] * sums[i];
         }
-    } else if (t->type == BYTES)
-        VARIANT(bytes_shift)(t, means, b->s, l->x_pitch, left, count, shift);
-    else if (t->type == WORDS)
-        VARIANT(words_shift)(t, means, b->s, l->x_pitch, left, count, shift);
+    } else if (b->has_wholes)
+        VARIANT(shift_of_wholes)(t, means, (const int64_t *)b->s + left, l->x_pitch, count, shift);
     else {
-        if (t->metric == SSD) {
+        if (t->type >= FLOATS && t->metric == SSD) {
             *own = t->norm * t->norm * t->gain * t->gain;
             for (ptrdiff_t c = 0; c < t->channels; c++) {
                 means[c] -= b->shift[c];
                 *own += (double)(t->height * t->width) * means[c] * means[c];
             }
         }
-        VARIANT(floats_shift)(t, means, b->s, l->x_pitch, left, count, shift);
+        VARIANT(shift_of_wides)(t, means, (const double *)b->s + left, l->x_pitch, count, shift);
         if (t->metric != SSD)
             for (ptrdiff_t i = 0; i < count; i++)
                 shift[i] *= b->unit;
@@ -1383,7 +1407,10 @@ static void VARIANT(sum_row)(VARIANT(Band) *b, ptrdiff_t row)
             VARIANT(few_bytes_along)((const int32_t *)b->sums + c * columns, t->width, t->cols,
                                      (int32_t *)b->s + c * l->x_pitch);
         VARIANT(few_bytes_along)(b->squares, t->width, t->cols, b->e);
-    } else if (t->type == BYTES)
+    } else if (t->type == BYTES && b->has_wholes)
+        VARIANT(many_bytes_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
+                                t->cols, b->s, b->e, l->x_pitch);
+    else if (t->type == BYTES)
         VARIANT(bytes_row)(b->sums, b->squares, t->channels, columns, t->width, t->stride_x,
                            t->cols, b->s, b->e, l->x_pitch);
     else if (t->type == WORDS)
@@ -1799,6 +1826,8 @@ static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
     VARIANT(Band) b = {.task = t, .count = count, .layout = &l, .most = most, .unit = 1};
     b.has_few = t->type == BYTES && t->metric != SAD && t->stride_x == 1 &&
                 (double)(t->height * t->width * t->channels) * 65025 < 0x1p31;
+    b.has_wholes = t->type == WORDS ||
+                   (t->type == BYTES && t->metric == ZNCC && correlation_most_under_root(t) >= 0x1p53);
     b.is_apart = b.has_few && t->metric == SSD && t->products;
     b.step = l.bands * l.tall * l.x_pitch, b.segments = (ptrdiff_t)correlation_segments(t, &l);
     b.regions = correlation_take(&arena, (size_t)most * sizeof *b.regions);

@@ -49,6 +49,7 @@ typedef struct {
     uint32_t whole;              /* sum K^2 of few bytes */
     double unit, square;         /* of the band, and its square */
     float least;                 /* the smallest spread, of floats */
+    int is_vast;                 /* n E - sum S^2 may be MOST_WHOLE or more */
     const void *s, *e;           /* of the row that is scored: [channels][pitch] and [pitch] */
     ptrdiff_t pitch;
 } VARIANT(Parts);
@@ -60,6 +61,7 @@ static void VARIANT(set_parts)(const VARIANT(Band) *b, const Task *t, VARIANT(Pa
     parts->size = (double)(t->height * t->width);
     parts->gain = gain, parts->share = 1 / t->total;
     parts->unit = b->unit, parts->square = b->unit * b->unit;
+    parts->is_vast = correlation_most_under_root(t) / 4 >= MOST_WHOLE; /* (Popoviciu) */
     /* Rounding may leave nothing of a small spread of floats, and single precision is too coarse for
      * it: only windows of one value are flat for sure. */
     parts->least = t->type >= FLOATS ? (float)(LEAST_SPREAD / 2) : -FLT_MAX;
@@ -86,7 +88,8 @@ static INLINE VARIANT(Singles) VARIANT(spreads_of)(const VARIANT(Parts) *parts, 
         return __builtin_convertvector(*(const VARIANT(Ints) *)((const int32_t *)e + left),
                                        VARIANT(Singles));
     for (int half = 0; half < 2; half++) {
-        if (kind == WHOLE_SUMS && metric == ZNCC) { /* right if it fits, though its parts do not */
+        Doubles whole = {0};
+        if (kind == WHOLE_SUMS && metric == ZNCC) { /* as `spread_of_wholes` has it */
             typedef VARIANT(LongBits) Bits;
             const ptrdiff_t at = left + half * (LANES / 2);
             Bits all = *(const Bits *)((const uint64_t *)e + at) * (uint64_t)parts->size;
@@ -94,8 +97,9 @@ static INLINE VARIANT(Singles) VARIANT(spreads_of)(const VARIANT(Parts) *parts, 
                 const Bits sum = *(const Bits *)((const uint64_t *)s + c * pitch + at);
                 all -= sum * sum;
             }
-            halves[half] = __builtin_convertvector((VARIANT(Longs))all, Doubles);
-            continue;
+            halves[half] = whole = __builtin_convertvector((VARIANT(Longs))all, Doubles);
+            if (!parts->is_vast)
+                continue;
         }
         halves[half] = VARIANT(half_of_sums)(e, left, half, kind);
         halves[half] *= metric == ZNCC ? parts->size : 1;
@@ -104,6 +108,11 @@ static INLINE VARIANT(Singles) VARIANT(spreads_of)(const VARIANT(Parts) *parts, 
             halves[half] -= sum * sum;
         }
         halves[half] *= kind == WIDE_SUMS ? parts->square : 1;
+        if (kind == WHOLE_SUMS && metric == ZNCC) {
+            const VARIANT(Longs) fits = halves[half] < MOST_WHOLE;
+            halves[half] = (Doubles)((fits & (VARIANT(Longs))whole) |
+                                     (~fits & (VARIANT(Longs))halves[half]));
+        }
     }
     VARIANT(Singles) spreads = VARIANT(joined)(halves);
     if (kind == WIDE_SUMS)
@@ -252,7 +261,7 @@ static __attribute__((noinline)) int VARIANT(make_in_registers)(
             SCORES(metric, is_direct, 1, FEW_SUMS);                                            \
         else if (b->has_few)                                                                   \
             SCORES(metric, is_direct, t->channels, FEW_SUMS);                                  \
-        else if (t->type == WORDS)                                                             \
+        else if (b->has_wholes)                                                                \
             SCORES(metric, is_direct, t->channels, WHOLE_SUMS);                                \
         else                                                                                   \
             SCORES(metric, is_direct, t->channels, WIDE_SUMS);                                 \

@@ -39,7 +39,7 @@ from patchsim.engines.tile_cache import Shared
 from patchsim.geometry import blocks
 from patchsim.machine import extensions
 from patchsim.metrics import INTEGER_RANGE, Kernel
-from patchsim.numerics.precision import EXACT_IN_FLOAT64, EXACT_IN_INT64
+from patchsim.numerics.precision import EXACT_IN_FLOAT64
 
 # Transforms for a window, over those of all channels and the way back; with more, longer transforms
 # are faster (`fft.scores`), except of floats. Measured with kernels of 128 to 400 on an AMD EPYC;
@@ -115,18 +115,14 @@ def _refusal_of_direct_sums(problem: Problem) -> str | None:
 
 
 def _is_exact(problem: Problem) -> bool:
-    """Return whether E, and n E - sum S^2, are exact: in float64, of 16 bits modulo 2^64."""
+    """Return whether E is exact, in float64."""
     height, width, channels = problem.kernel
     if problem.dtype not in INTEGER_RANGE:
         return True
     largest = INTEGER_RANGE[problem.dtype] ** 2
     if problem.dtype == "uint8" and height * channels * largest >= 1 << 31:
         return False  # squares are summed along columns in 32 bits
-    energy = float(height * width * channels * largest)
-    if problem.metric != "zncc":
-        return energy < EXACT_IN_FLOAT64
-    spread = energy * height * width
-    return spread < EXACT_IN_FLOAT64 if problem.dtype == "uint8" else spread / 4 < EXACT_IN_INT64
+    return height * width * channels * largest < EXACT_IN_FLOAT64
 
 
 def prepare(kernel: Kernel, problem: Problem, *, is_direct: bool = False) -> SharedScorer:
