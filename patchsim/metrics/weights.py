@@ -146,7 +146,7 @@ def channel_totals(shape: tuple[int, ...], weights: NDArray[Any] | None) -> list
     """Return the sum of the weights of each channel."""
     if weights is None:
         return [shape[0] * shape[1]] * shape[2]
-    sums = weights.sum((0, 1), dtype=np.int64)
+    sums = weights.sum(0, dtype=np.int64).sum(0)
     return [int(sums)] * shape[2] if weights.ndim == 2 else [int(channel) for channel in sums]
 
 

@@ -193,7 +193,7 @@ class Windowed:
 
         All pixels are read for it, once.
         """
-        by_band = [np.stack([band.min((0, 1)), band.max((0, 1))]) for band in self.bands()]
+        by_band = [np.stack([band.min(0).min(0), band.max(0).max(0)]) for band in self.bands()]
         ends = np.stack(by_band)
         return np.stack([ends[:, 0].min(0), ends[:, 1].max(0)])[:, None]
 

@@ -46,10 +46,10 @@ class PoseRenderer:
         pixels, weights = kernel.pixels, kernel.weights
         self._size = kernel.size
         # Without their mean, floats with a large offset keep their digits in float32.
-        self._means = pixels.mean((0, 1), dtype=np.float64)
+        self._means = pixels.mean(0, dtype=np.float64).mean(0)
         values = (pixels - self._means).astype(np.float32)
         if weights is None:
-            self._range = pixels.min((0, 1)), pixels.max((0, 1))
+            self._range = pixels.min(0).min(0), pixels.max(0).max(0)
             planes = values
         else:
             opacity = (weights / np.float32(weights.max())).reshape(*self._size, -1)

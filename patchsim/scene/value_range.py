@@ -182,7 +182,8 @@ def exact_offset(image: Pixels, kernels: Sequence[Pixels]) -> Pixels | None:
     array [C] or None
         A constant for each channel, 0 where values vary by more; None if all are 0.
     """
-    offsets: Pixels = kernels[0].mean((0, 1), dtype=np.float64).astype(image.dtype)
+    # Rows first: NumPy takes ten times as long for both axes at once of few channels.
+    offsets: Pixels = kernels[0].mean(0, dtype=np.float64).mean(0).astype(image.dtype)
     for channel, offset in enumerate(offsets):
         # Kernels first, because they are small and most have the contrast of their image.
         for pixels in (*kernels, image):

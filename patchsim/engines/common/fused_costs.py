@@ -76,7 +76,7 @@ _PRODUCT_SHARE = 0.8
 # almost as much.
 _AT_ONCE_BYTES = 64 << 20
 # A kernel's transforms in float64 are kept up to so many bytes, a fourth of what a `Matcher` keeps.
-_MOST_DOUBLE_BYTES = 4 << 20
+_MOST_DOUBLE_BYTES = 16 << 20
 
 # The time of a tile: short enough that progress moves and an interrupt is answered.
 _TILE_SECONDS = 0.1

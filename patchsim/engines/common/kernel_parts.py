@@ -246,7 +246,7 @@ _VECTOR = 16
 # The time of a kernel's own transforms of waves, over that of a tile's.
 PREPARING = 2
 # Transforms and values of a kernel, as float64, of more bytes do not stay prepared.
-_MOST_PREPARED = 1 << 24
+_MOST_PREPARED = 1 << 26
 
 
 def can_stay_prepared(kernel: tuple[int, int, int], values: int, kernels: int = 1) -> bool:

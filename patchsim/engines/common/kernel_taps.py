@@ -31,11 +31,18 @@ def of(kernel: Kernel, problem: Problem, values: Values | None) -> _OfKernel:
 
 def _less_means(kernel: Kernel, problem: Problem) -> _OfKernel:
     """Return what the extension takes of a kernel less its means."""
-    pixels = kernel.pixels.astype(np.float64)
-    means = pixels.mean((0, 1))
+    # NumPy sums rows of planes ten times as fast as channels that lie beside each other.
+    planes = np.ascontiguousarray(kernel.pixels.transpose(2, 0, 1), np.float64)
+    means = planes.mean((1, 2))
+    taps = planes - means[:, None, None]
     total = problem.taps * problem.data_range**2
-    spread = _own(kernel, problem.metric)
-    return (pixels - means).transpose(2, 0, 1), means, (spread, total, 0.0, 0.0)
+    if problem.metric != "zncc":
+        root = float(np.square(planes).sum())
+    elif kernel.pixels.dtype.kind == "f":
+        root = float(planes[0].size * np.square(taps).sum())
+    else:
+        root = _spread_of_integers(planes)
+    return taps, means, (root, total, 0.0, 0.0)
 
 
 def _factors(kernel: Kernel, problem: Problem, values: Values) -> _OfKernel:
@@ -54,18 +61,8 @@ def _factors(kernel: Kernel, problem: Problem, values: Values) -> _OfKernel:
     return taps, ranges, (0.0, total, float(widths.sum()) / 2, lowrank.residual(kernel, values))
 
 
-def _own(kernel: Kernel, metric: str) -> float:
-    """Return what the kernel contributes to the root: sum K^2, for `zncc` n sum K^2 - sum T^2."""
-    if kernel.pixels.dtype.kind == "f":
-        values = kernel.pixels.astype(np.float64)
-        if metric == "zncc":
-            values -= values.mean((0, 1))
-        pixels = values[..., 0].size if metric == "zncc" else 1
-        return float(pixels * (values * values).sum())
-    values = kernel.pixels.astype(np.uint64)
-    energy = int((values * values).sum())
-    if metric != "zncc":
-        return float(energy)
-    sums = values.sum((0, 1)).tolist()
-    count = kernel.pixels.shape[0] * kernel.pixels.shape[1]
-    return float(count * energy - sum(total * total for total in sums))
+def _spread_of_integers(planes: NDArray[np.float64]) -> float:
+    """Return n sum K^2 - sum T^2 of whole numbers, whose sums are exact in float64."""
+    sums = [int(total) for total in planes.sum((1, 2))]
+    energy = int(np.square(planes).sum())
+    return float(planes[0].size * energy - sum(total * total for total in sums))

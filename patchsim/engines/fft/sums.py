@@ -45,7 +45,7 @@ def constants_of(pictures: Sequence[Pixels], metric: str) -> NDArray[Any]:
 
 def means_of(pixels: Array, *, rounded: bool) -> Array:
     """Return the mean of each channel of [H, W, C], float64 [C], or the nearest integer."""
-    means = cast(pixels, DOUBLE).mean((0, 1))
+    means = cast(pixels, DOUBLE).mean(0).mean(0)
     return namespace(means).round(means) if rounded else means
 
 
