@@ -386,8 +386,6 @@ static void set_own(Task *t, Py_ssize_t k, const Py_buffer *b)
             t->residual += t->gain * error_of_factors(t, i);
     }
     t->norm = sqrt(squares);
-    if (t->curves && t->type == BYTES) /* what pixels add is rounded to steps */
-        t->residual += EXCESS_STEP / 2 * (double)(t->channels * t->height * t->width);
     for (ptrdiff_t i = 0; i < blocks; i++)
         t->maxima[i] = -INFINITY, t->errors[i] = 0;
 }

@@ -119,8 +119,6 @@
 /* A value on a curve is off by at most this times its largest knot and, because pieces are told by
  * values that are rounded, 64 times the steepest piece. */
 #define CURVE_ERROR 0x1p-22
-/* What bytes add to X beside the terms are multiples of this: float holds the sum of all channels. */
-#define EXCESS_STEP 0x1p-10
 
 /* A transform [k1 of y][k1 of x][re, im][k0 of one axis][k0 of the other]: in the order in which
  * its stages leave the values, because the way back takes them in that order. A cell of [re, im][16]

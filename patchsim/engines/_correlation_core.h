@@ -540,7 +540,7 @@ typedef struct {
     /* Of sad: whether pixels add something of their own to X, and how far that of a window may be off. */
     int has_excess;
     double excess_drift;
-    float *excess_of_bytes, *excess; /* of every byte, [channels][256]; of pixels, [lines][pitch] */
+    float *excess; /* of pixels, [lines][pitch] */
 } VARIANT(Band);
 
 /* The sum of a line's values, and that of their squares. */
@@ -1873,12 +1873,7 @@ static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
     b.reaches = correlation_take(&arena, (size_t)columns * sizeof *b.reaches);
     b.above = correlation_take(&arena, (size_t)l.columns * sizeof *b.above);
     b.is_uniform = correlation_take(&arena, (size_t)t->cols);
-    if (correlation_excess_bytes(t, &l)) {
-        b.excess = correlation_take(&arena, correlation_excess_bytes(t, &l));
-        b.excess_of_bytes = b.excess + l.lines * l.pitch;
-        if (t->type == BYTES)
-            VARIANT(list_excess)(t, b.excess_of_bytes);
-    }
+    b.excess = correlation_take(&arena, correlation_excess_bytes(t, &l));
     int failed = 0;
     for (b.top = 0; b.top < t->rows && !failed; b.top += b.rows) {
         b.rows = l.bands * l.tall < t->rows - b.top ? l.bands * l.tall : t->rows - b.top;

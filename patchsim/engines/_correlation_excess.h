@@ -7,25 +7,8 @@
  * is walked from its top, it is summed in double precision along columns and then along a row.
  */
 
-/* What every byte adds, [channels][256]: multiples of EXCESS_STEP, so that sums are exact. */
-static void VARIANT(list_excess)(const Task *t, float *excess)
-{
-    for (ptrdiff_t c = 0; c < t->channels; c++)
-        for (int pixel = 0; pixel < 256; pixel++) {
-            const double less = pixel - t->means[c], half = t->halves[c];
-            double own = fabs(less) > half ? fabs(less) - half : 0;
-            if (t->curves) {
-                const double *knots = curve_of_term(t, c, -1), z = half > 0 ? less / half : 0;
-                const double u = (fmin(fmax(z, -1), 1) + 1) * (PIECES / 2);
-                const int piece = u < PIECES - 1 ? (int)u : PIECES - 1;
-                own += knots[piece] + (knots[piece + 1] - knots[piece]) * (u - piece);
-            }
-            excess[c * 256 + pixel] = (float)(floor(own / EXCESS_STEP + 0.5) * EXCESS_STEP);
-        }
-}
-
-/* A line of a channel of 16 bits or floats, put on `curve` if that is not NULL; `most` grows to the
- * largest value. The line is as long as whole vectors. */
+/* What a line of a channel adds, put on `curve` if that is not NULL; `most` grows to the largest value.
+ * The line is as long as whole vectors. */
 static INLINE void VARIANT(line_of_excess)(const void *line, Type type, ptrdiff_t columns,
                                            double middle, double half,
                                            const VARIANT(Curve_single) *curve, int is_first,
@@ -35,8 +18,9 @@ static INLINE void VARIANT(line_of_excess)(const void *line, Type type, ptrdiff_
     const V zero = {0}, middles = zero + (float)middle, halves = zero + (float)half;
     const V shares = zero + (float)(half > 0 ? 1 / half : 0);
     for (ptrdiff_t x = 0; x < columns; x += LANES) {
-        const V pixels = type == WORDS ? VARIANT(of_words_single)((const uint16_t *)line + x)
-                                       : VARIANT(of_floats_single)((const float *)line + x);
+        const V pixels = type == BYTES   ? VARIANT(of_bytes_single)((const uint8_t *)line + x)
+                         : type == WORDS ? VARIANT(of_words_single)((const uint16_t *)line + x)
+                                         : VARIANT(of_floats_single)((const float *)line + x);
         const V less = pixels - middles;
         V own = VARIANT(larger_single)(VARIANT(larger_single)(less, -less) - halves, zero);
         if (curve)
@@ -48,31 +32,30 @@ static INLINE void VARIANT(line_of_excess)(const void *line, Type type, ptrdiff_
     }
 }
 
-/* What the pixels of all channels of a band add, [lines][pitch]. Returns the largest of 16 bits and
- * floats. */
+/* What the pixels of all channels of a band add, [lines][pitch]. Returns the largest. */
 static double VARIANT(fill_excess)(const VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
 {
     const Task *t = b->task;
     const Layout *l = b->layout;
     VARIANT(V_single) most = {0};
     for (ptrdiff_t c = 0; c < t->channels; c++) {
-        VARIANT(Curve_single) curve;
-        if (t->curves)
-            VARIANT(set_curve_single)(&curve, curve_of_term(t, c, -1));
+        VARIANT(Curve_single) own;
+        const VARIANT(Curve_single) *curve = t->curves ? &own : NULL;
+        if (curve)
+            VARIANT(set_curve_single)(&own, curve_of_term(t, c, -1));
         for (ptrdiff_t y = 0; y < lines; y++) {
             const uint8_t *line = b->planes + (c * l->lines + y) * l->pitch * correlation_item(t);
             const double middle = t->means[c], half = t->halves[c];
-            const float *of_bytes = b->excess_of_bytes + c * 256;
             float *out = b->excess + y * l->pitch;
+#define LINE(type)                                                                             \
+    VARIANT(line_of_excess)(line, type, columns, middle, half, curve, c == 0, out, &most)
             if (t->type == BYTES)
-                for (ptrdiff_t x = 0; x < columns; x++)
-                    out[x] = (c > 0 ? out[x] : 0) + of_bytes[line[x]];
+                LINE(BYTES);
             else if (t->type == WORDS)
-                VARIANT(line_of_excess)(line, WORDS, columns, middle, half,
-                                        t->curves ? &curve : NULL, c == 0, out, &most);
+                LINE(WORDS);
             else
-                VARIANT(line_of_excess)(line, FLOATS, columns, middle, half,
-                                        t->curves ? &curve : NULL, c == 0, out, &most);
+                LINE(FLOATS);
+#undef LINE
         }
     }
     float largest = 0;
@@ -91,8 +74,8 @@ static int VARIANT(has_all_values)(const Task *t)
     return t->type != FLOATS;
 }
 
-/* How far the sums over a band's windows may be off. Values of bytes, and of 16 bits without curves,
- * are exact, and so are their sums. Others are rounded a few times, curves as CURVE_ERROR says; no
+/* How far the sums over a band's windows may be off. Values of bytes and of 16 bits without curves are
+ * exact, and so are their sums. Others are rounded a few times, curves as CURVE_ERROR says; no
  * sum in double precision is larger than all values of a band, and each is one of at most `count`
  * roundings, one after another. */
 static void VARIANT(find_excess)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t columns)
@@ -101,7 +84,7 @@ static void VARIANT(find_excess)(VARIANT(Band) *b, ptrdiff_t lines, ptrdiff_t co
     b->has_excess = t->curves || !VARIANT(has_all_values)(t);
     b->excess_drift = 0;
     const double most = b->has_excess ? VARIANT(fill_excess)(b, lines, columns) : 0;
-    if (t->type == BYTES || (t->type == WORDS && !t->curves) || !b->has_excess)
+    if ((t->type < FLOATS && !t->curves) || !b->has_excess)
         return;
     double off = 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {

@@ -19,11 +19,26 @@ typedef const REAL (*NAME(Twiddles))[MOST_FIRST][16]; /* those of a side */
 
 #include "_correlation_convert.h"
 
+/* The larger values; those of q where one is no number. */
 static INLINE V NAME(larger)(V p, V q)
 {
+#if defined(CORRELATION_X86) && IS_DOUBLE && L == 8
+    return (V)_mm512_max_pd((__m512d)p, (__m512d)q);
+#elif defined(CORRELATION_X86) && IS_DOUBLE && L == 4
+    return (V)_mm256_max_pd((__m256d)p, (__m256d)q);
+#elif defined(CORRELATION_X86) && IS_DOUBLE && L == 2
+    return (V)_mm_max_pd((__m128d)p, (__m128d)q);
+#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 16
+    return (V)_mm512_max_ps((__m512)p, (__m512)q);
+#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 8
+    return (V)_mm256_max_ps((__m256)p, (__m256)q);
+#elif defined(CORRELATION_X86) && !IS_DOUBLE && L == 4
+    return (V)_mm_max_ps((__m128)p, (__m128)q);
+#else
     typedef __typeof__(p > q) Mask;
     const Mask is_larger = p > q;
     return (V)((is_larger & (Mask)p) | (~is_larger & (Mask)q));
+#endif
 }
 
 static INLINE void NAME(fourth)(V *a, V *b, V *c, V *d, V *ai, V *bi, V *ci, V *di)
@@ -455,28 +470,28 @@ static void NAME(backward)(REAL *group, ptrdiff_t mx, const REAL *next)
 static INLINE void NAME(put)(const Place *p, ptrdiff_t y, ptrdiff_t pitch, ptrdiff_t x,
                              ptrdiff_t stride, V values)
 {
-    const ptrdiff_t cols = p->cols;
+    const int is_whole = stride == 1 && x + L <= p->cols;
+    /* The first lane that a window begins at, and its place in the row. */
+    ptrdiff_t lane = 0, col = x;
+    if (stride > 1)
+        col = (x + stride - 1) / stride, lane = col * stride - x;
 #if IS_DOUBLE
     if (p->is_wide) {
         double *wide = (double *)p->out + y * pitch;
-        if (stride == 1 && x + L <= cols) {
+        if (is_whole)
             *(NAME(Unaligned) *)(wide + x) = values;
-            return;
-        }
-        for (int lane = 0; lane < L; lane++)
-            if ((x + lane) % stride == 0 && (x + lane) / stride < cols)
-                wide[(x + lane) / stride] = values[lane];
+        else
+            for (; lane < L && col < p->cols; lane += stride, col++)
+                wide[col] = values[lane];
         return;
     }
 #endif
     float *row = (float *)p->out + y * pitch;
-    if (stride == 1 && x + L <= cols) {
+    if (is_whole)
         *(NAME(Floats) *)(row + x) = __builtin_convertvector(values, NAME(Floats));
-        return;
-    }
-    for (int lane = 0; lane < L; lane++)
-        if ((x + lane) % stride == 0 && (x + lane) / stride < cols)
-            row[(x + lane) / stride] = (float)values[lane];
+    else
+        for (; lane < L && col < p->cols; lane += stride, col++)
+            row[col] = (float)values[lane];
 }
 
 /* The last stage of two tiles, y's k1 -> n1: the products of those windows that are asked for.
@@ -503,7 +518,9 @@ static double NAME(up)(const REAL *tile, Sides sides, const Place *places, int c
     energy += a * a + b * b;
 #define WRITE(n1)                                                                             \
     const ptrdiff_t y = 16 * (n1) + n0;                                                       \
-    if (y % stride_y == 0 && y / stride_y < p->rows)                                          \
+    if (stride_y == 1 && y < p->rows)                                                         \
+        NAME(put)(p, y, pitch, 16 * x + lane, stride_x, values[n1]);                          \
+    else if (stride_y > 1 && y % stride_y == 0 && y / stride_y < p->rows)                     \
         NAME(put)(p, y / stride_y, pitch, 16 * x + lane, stride_x, values[n1]);
                 if (my == 16) {
                     UNROLL16 for (int k = 0; k < 16; k++) { READ(k) }

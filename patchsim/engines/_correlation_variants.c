@@ -395,8 +395,7 @@ Part correlation_part(const Task *t, ptrdiff_t pass, ptrdiff_t channel)
 
 size_t correlation_excess_bytes(const Task *t, const Layout *l)
 {
-    const ptrdiff_t values = l->lines * l->pitch + (t->type == BYTES ? t->channels * 256 : 0);
-    return t->metric == SAD ? (size_t)values * sizeof(float) : 0;
+    return t->metric == SAD ? (size_t)(l->lines * l->pitch) * sizeof(float) : 0;
 }
 
 size_t correlation_segments(const Task *t, const Layout *l)

@@ -1365,7 +1365,7 @@ def test_factors_of_sad_are_curves_of_the_pixels(term, dtype, middle, half, vari
     error = total * given["errors"].max()
     found = total * (1 - given["map"][0].astype(np.float64)) - 2 - half
     assert np.abs(found - exact).max() <= error
-    steep = 129 * half * 2**-22 if dtype != "uint8" else 0.0  # the curve that is added as it is
+    steep = 129 * half * 2**-22  # the curve that is added as it is
     assert error < 1e-4 + 2**-11 + steep + total * 2**-20
 
 
