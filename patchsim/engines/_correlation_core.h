@@ -1236,17 +1236,8 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
     const float *x = VARIANT(in_single)(b, t, products, row, left, count, centred);
     double own = t->own;
     const double gain = t->gain / b->unit;
-    if (t->metric != SAD)
-        VARIANT(measure_shift)(b, t, left, count, shift, &own);
-    if (t->metric == SAD) {
-        const double less = 1 / t->total;
-        const double *excess = b->has_excess ? (const double *)b->e + left : NULL;
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const double more = excess ? t->offset + excess[i] : t->offset;
-            float score = (float)(1 - (t->gain * x[i] + more) * less);
-            made[i] = score < 1 ? score : 1;
-        }
-    } else if (t->metric == SSD) {
+    VARIANT(measure_shift)(b, t, left, count, shift, &own);
+    if (t->metric == SSD) {
         const double *spread = spreads->spread;
         for (ptrdiff_t i = 0; i < count; i++) {
             float score = (float)(1 - (spread[i] - 2 * (gain * x[i] + shift[i]) + own) / t->total);
@@ -1279,7 +1270,7 @@ static INLINE void VARIANT(make)(VARIANT(Band) *b, Task *t, const VARIANT(Spread
     Masks opens = {0};
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         best = VARIANT(larger_of)(*(Floats *)(made + i), best);
-        if (t->metric == SSD || t->metric == SAD)
+        if (t->metric == SSD)
             continue;
         const Floats low = *(const Floats *)(under + i);
         const Masks is_flat = low <= 0, is_open = (low < lowest) & ~is_flat;
@@ -1482,7 +1473,7 @@ static unsigned VARIANT(score)(VARIANT(Band) *b, const VARIANT(Region) *r, const
             if (!((b->is_in_registers ? opens : kernels) >> k & 1) ||
                 (b->is_in_registers && !segment->is_open))
                 continue;
-            if (t->metric != SAD && !is_measured)
+            if (!is_measured)
                 VARIANT(measure_spreads)(b, row, left, end - left, &spreads);
             is_measured = 1;
             if (b->is_in_registers) /* what they are made again from */
@@ -1511,7 +1502,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
     }
     unsigned again = 0;
     VARIANT(Parts) parts[MOST_KERNELS];
-    for (ptrdiff_t k = 0; k < b->count && t->metric != SAD; k++)
+    for (ptrdiff_t k = 0; k < b->count; k++)
         VARIANT(set_parts)(b, t + k, &parts[k]);
     for (ptrdiff_t row = 0; row < b->rows; row++) {
         const ptrdiff_t block_row = (b->top + row) / t->block;
@@ -1521,8 +1512,7 @@ static unsigned VARIANT(finish)(VARIANT(Band) *b, ptrdiff_t budget, unsigned ker
             VARIANT(sum_row)(b, row);
         else if (b->has_excess)
             VARIANT(sum_excess)(b, row);
-        b->is_in_registers = t->metric != SAD && !b->has_uniform &&
-                             (b->has_few || t->type != BYTES || !t->products);
+        b->is_in_registers = !b->has_uniform && (b->has_few || t->type != BYTES || !t->products);
         VARIANT(Segment) *segments = b->segment_memory; /* of the first kernel */
         for (ptrdiff_t i = 0; i < b->region_count; i++) {
             const VARIANT(Region) *r = &b->regions[i];

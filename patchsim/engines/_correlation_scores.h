@@ -3,7 +3,7 @@
  *
  * Nothing is stored between the steps, because scores of small kernels take longer than their products.
  * `make` of _correlation_core.h has the rows with windows of one value, of which rounding may leave a
- * spread, the scores of sad, and direct sums of bytes whose squares do not fit 31 bits.
+ * spread, and direct sums of bytes whose squares do not fit 31 bits.
  */
 typedef uint32_t VARIANT(Bits) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int64_t VARIANT(Longs) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
@@ -45,12 +45,14 @@ typedef struct {
     double size;                 /* pixels of a channel */
     double less[MOST_CHANNELS];  /* sum (K - 128) */
     double means[MOST_CHANNELS]; /* k, of ncc over the gain */
-    double gain, own, share;     /* of ssd: the gain, sum K^2, and 1 over the total */
+    double gain, own, share;     /* of ssd: the gain, sum K^2, and 1 over the total; of sad own is 1
+                                  * less what is added to X, over the total */
     uint32_t whole;              /* sum K^2 of few bytes */
     double unit, square;         /* of the band, and its square */
     float least;                 /* the smallest spread, of floats */
     int is_vast;                 /* n E - sum S^2 may be MOST_WHOLE or more */
-    const void *s, *e;           /* of the row that is scored: [channels][pitch] and [pitch] */
+    const void *s, *e;           /* of the row that is scored: [channels][pitch] and [pitch]; of sad e
+                                  * is what pixels add, or NULL */
     ptrdiff_t pitch;
 } VARIANT(Parts);
 
@@ -66,6 +68,11 @@ static void VARIANT(set_parts)(const VARIANT(Band) *b, const Task *t, VARIANT(Pa
      * it: only windows of one value are flat for sure. */
     parts->least = t->type >= FLOATS ? (float)(LEAST_SPREAD / 2) : -FLT_MAX;
     parts->s = b->s, parts->e = b->e, parts->pitch = b->layout->x_pitch;
+    if (t->metric == SAD) {
+        parts->own = 1 - t->offset * parts->share;
+        parts->e = b->has_excess ? b->e : NULL;
+        return;
+    }
     parts->own = is_shifted ? t->norm * t->norm * t->gain * t->gain : t->own;
     parts->whole = t->own >= 0 && t->own < 0x1p31 ? (uint32_t)(t->own + 0.5) : 0;
     for (ptrdiff_t c = 0; c < t->channels; c++) {
@@ -120,8 +127,8 @@ static INLINE VARIANT(Singles) VARIANT(spreads_of)(const VARIANT(Parts) *parts, 
     return spreads;
 }
 
-/* X of a vector of windows over the gain; of ncc X + sum k S; of ssd their scores. X of direct sums of
- * few bytes is not over the gain, and of zncc n times as large. */
+/* X of a vector of windows over the gain; of ncc X + sum k S; of ssd and sad their scores. X of direct
+ * sums of few bytes is not over the gain, and of zncc n times as large. */
 static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts, const void *x,
                                                     ptrdiff_t left, Metric metric, int is_direct,
                                                     ptrdiff_t channels, SumKind kind)
@@ -135,6 +142,15 @@ static INLINE VARIANT(Singles) VARIANT(products_of)(const VARIANT(Parts) *parts,
     Doubles halves[2];
     if (!is_direct && metric == ZNCC)
         return (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)x;
+    if (metric == SAD) {
+        const VARIANT(Singles) products = (VARIANT(Singles))*(const VARIANT(FloatsAnywhere) *)x;
+        VARIANT(Singles) score = (float)parts->own - products * (float)(parts->gain * parts->share);
+        if (!e)
+            return score;
+        for (int half = 0; half < 2; half++)
+            halves[half] = VARIANT(half_of_sums)(e, left, half, kind);
+        return score - VARIANT(joined)(halves) * (float)parts->share;
+    }
     if (is_direct && kind == FEW_SUMS && metric == ZNCC) {
         /* Of K - 128: n sum I (K - 128) -> n sum I (K - mean K). */
         for (int half = 0; half < 2; half++) {
@@ -186,6 +202,7 @@ static INLINE int VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *all_pa
     typedef VARIANT(FloatsAnywhere) Anywhere;
     const VARIANT(Parts) parts = *all_parts; /* that no score is written over */
     const ptrdiff_t item = is_direct && kind != FEW_SUMS ? 8 : 4, block = t->block;
+    const int has_spreads = metric == ZNCC || metric == NCC;
     const double times = !is_direct || kind != FEW_SUMS ? t->gain
                          : metric == ZNCC               ? 1 / parts.size
                                                         : 1;
@@ -201,7 +218,7 @@ static INLINE int VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *all_pa
             Floats score = VARIANT(products_of)(&parts, (const uint8_t *)x + (i - left) * item, i, metric,
                                                 is_direct, channels, kind);
             Floats low = none;
-            if (metric != SSD) {
+            if (has_spreads) {
                 low = VARIANT(spreads_of)(&parts, i, metric, channels, kind);
                 const Masks has_spread = low > none;
                 const Floats root = scale * VARIANT(inverse_root)(low);
@@ -223,14 +240,14 @@ static INLINE int VARIANT(scores_of)(const Task *t, const VARIANT(Parts) *all_pa
                 score = *(Floats *)ends[0], low = *(Floats *)ends[1];
             }
             best = VARIANT(larger_of)(score, best);
-            if (metric == SSD)
+            if (!has_spreads)
                 continue;
             const Masks is_flat = low <= none, is_open = (low < lowest) & ~is_flat;
             const Masks is_lower = (low < lows) & ~is_open & ~is_flat;
             opens |= is_open;
             lows = (Floats)((is_lower & (Masks)low) | (~is_lower & (Masks)lows));
         }
-        if (metric != SSD) {
+        if (has_spreads) {
             segment->lows = lows, segment->is_open = VARIANT(is_any)(opens);
             is_open_in_any |= segment->is_open;
             if (segment->is_open)
@@ -273,6 +290,8 @@ static __attribute__((noinline)) int VARIANT(make_in_registers)(
         else                                                                                   \
             OF_KIND(metric, 0);                                                                \
     } while (0)
+    if (t->metric == SAD)
+        SCORES(SAD, 0, t->channels, WIDE_SUMS);
     if (t->metric == ZNCC)
         OF_METRIC(ZNCC);
     else if (t->metric == NCC)
