@@ -142,7 +142,7 @@ def _values(
     is_centred = method in (TM_CCOEFF, TM_CCOEFF_NORMED)
     wide = taps.astype(float)
     if is_centred:
-        wide = wide - (wide * often[..., None]).sum((0, 1)) / often.sum()
+        wide = wide - (wide * often[..., None]).sum(0).sum(0) / often.sum()
     shape = tuple(a - b + 1 for a, b in zip(pixels.shape[:2], taps.shape[:2], strict=True))
     counted = taps[often > 0]
     if (counted == counted[0]).all() if is_centred else not counted.any():
@@ -188,7 +188,7 @@ def _energies(
     if not is_centred:
         return np.maximum(_sums((wide**2).sum(2), often, mask), 0)
     total = np.zeros(())
-    for plane in np.moveaxis(wide - wide.mean((0, 1)), 2, 0):
+    for plane in np.moveaxis(wide - wide.mean(0).mean(0), 2, 0):
         total = total + _sums(plane**2, often, mask) - _sums(plane, often, mask) ** 2 / often.sum()
     return np.maximum(total, 0)
 

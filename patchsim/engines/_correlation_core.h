@@ -94,9 +94,8 @@ FILL(fill_doubles, double)
 /* Sums of windows while a band is walked from its top: those of columns, then along a row.
  *
  * SUM and SQUARE hold the sums of a column, RUN and WIDE those of a window: double, where it holds
- * them exactly or they are of floats, or 64 bits, in which differences of products are right if
- * they fit: MODULO is without a sign there, because C defines no overflow with one. Of floats
- * `less` is taken off, [channels], so that fewer digits are lost.
+ * n E exactly or they are of floats, or 64 bits. Of floats `less` is taken off, [channels], so that
+ * fewer digits are lost.
  */
 #define COLUMNS(NAME, PIXEL, SUM, SQUARE, A, GROWTH)                                           \
     static void VARIANT(NAME##_begin)(const PIXEL *planes, ptrdiff_t plane, ptrdiff_t pitch,   \
@@ -521,7 +520,7 @@ typedef struct {
     void *sums, *squares;                 /* of columns */
     void *s, *e; /* of a row's windows: [channels][x_pitch] and [x_pitch] */
     int has_few; /* these are of bytes, and int32_t */
-    int has_wholes; /* these are int64_t, of pixels of which double precision does not hold n E */
+    int has_wholes; /* these are int64_t: of 16 bits, and of bytes of which doubles do not hold n E */
     int is_apart; /* squares and e are sums of I (I - 256) over all channels, and there are no others */
     int is_in_registers; /* whether _correlation_scores.h makes the scores of a row */
     void *segment_memory; /* [count][segments], of a row */
@@ -886,16 +885,7 @@ typedef int32_t VARIANT(Masks) __attribute__((vector_size(4 * LANES)));
 /* The larger and the smaller of two values: `b` where one of them is no number. */
 static INLINE VARIANT(Singles) VARIANT(larger_of)(VARIANT(Singles) a, VARIANT(Singles) b)
 {
-#if LANES == 16
-    return (VARIANT(Singles))_mm512_max_ps((__m512)a, (__m512)b);
-#elif LANES == 8
-    return (VARIANT(Singles))_mm256_max_ps((__m256)a, (__m256)b);
-#elif defined(__SSE2__)
-    return (VARIANT(Singles))_mm_max_ps((__m128)a, (__m128)b);
-#else
-    const VARIANT(Masks) is_larger = a > b;
-    return (VARIANT(Singles))((is_larger & (VARIANT(Masks))a) | (~is_larger & (VARIANT(Masks))b));
-#endif
+    return (VARIANT(Singles))VARIANT(larger_single)((VARIANT(V_single))a, (VARIANT(V_single))b);
 }
 
 static INLINE VARIANT(Singles) VARIANT(smaller_of)(VARIANT(Singles) a, VARIANT(Singles) b)
@@ -1005,25 +995,25 @@ static void VARIANT(sum_open_of_bytes)(const VARIANT(Band) *b, const Task *t, pt
     }
 }
 
-static INLINE double VARIANT(sum_of_bytes)(const VARIANT(Band) *b, ptrdiff_t channel, ptrdiff_t window)
-{
-    const ptrdiff_t at = channel * b->layout->x_pitch + window;
-    return b->has_few      ? VARIANT(few_sums)(b, channel, window)[0]
-           : b->has_wholes ? (double)((const int64_t *)b->s)[at]
-                           : ((const double *)b->s)[at];
-}
-
-/* X of a window of bytes: sum I (K - 128) - sum I sum (K - 128) / n, of integers that doubles hold, so
- * that the least spreads lose no digits either; `sum` is that of I (K - 128). */
+/* X of a window of bytes: sum I (K - 128) - sum I sum (K - 128) / n, of integers that doubles hold, or
+ * modulo 2^64, where n X fits because windows that are made again have small spreads. So the least
+ * spreads lose no digits either; `sum` is that of I (K - 128). */
 static INLINE double VARIANT(again_of_bytes)(const VARIANT(Band) *b, const Task *t, ptrdiff_t window,
                                              double sum)
 {
     const double n = (double)(t->height * t->width);
     double products = n * sum;
-    for (ptrdiff_t c = 0; c < t->channels; c++)
-        products -= VARIANT(sum_less_128)(t, c) *
-                    VARIANT(sum_of_bytes)(b, c, window);
-    return products / n;
+    uint64_t whole = (uint64_t)(t->height * t->width) * (uint64_t)(int64_t)sum;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        const ptrdiff_t at = c * b->layout->x_pitch + window;
+        const double less = VARIANT(sum_less_128)(t, c);
+        if (b->has_wholes)
+            whole -= (uint64_t)(int64_t)less * ((const uint64_t *)b->s)[at];
+        else
+            products -= less * (b->has_few ? VARIANT(few_sums)(b, c, window)[0]
+                                           : ((const double *)b->s)[at]);
+    }
+    return (b->has_wholes ? (double)(int64_t)whole : products) / n;
 }
 
 /* X of a window of 16 bits. */

@@ -108,14 +108,15 @@ static ScratchBlock scratch_take(size_t bytes)
 {
     int best = -1;
     ScratchBlock taken = {NULL, bytes};
-    if (bytes <= SCRATCH_KEPT && scratch_enter()) {
+    if (bytes >= SCRATCH_LEAST && scratch_enter()) {
         for (int i = 0; i < scratch_count; i++)
             if (scratch_kept[i].bytes >= bytes &&
                 (best < 0 || scratch_kept[i].bytes < scratch_kept[best].bytes))
                 best = i;
         if (best >= 0)
             taken = scratch_remove(best);
-        else if (scratch_count > 0 && bytes >= SCRATCH_LEAST)
+        /* One that will not be kept itself has the memory alone. */
+        for (int left = bytes > SCRATCH_KEPT ? scratch_count : best < 0 && scratch_count; left > 0; left--)
             free(scratch_remove(0).base);
         scratch_leave();
     }

@@ -44,7 +44,7 @@ class Matcher:
 
     What depends on the kernels and the options alone is done once: options are checked, kernels and
     mask are opened. Kernels are converted once for images of one type and number of channels; plans
-    are kept for images of one shape, too, and so are the transforms of small kernels (up to 16 MiB,
+    are kept for images of one shape, too, and so are the transforms of kernels (up to 64 MiB,
     and up to 1/64 of `memory`). An engine that takes long to prepare a kernel is therefore chosen
     sooner than by `match`. With one kernel an array is searched soonest if it has the shape
     and type of the two before (uint8, uint16, int32, uint32, float32 or float64), and there are no

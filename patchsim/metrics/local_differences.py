@@ -92,7 +92,7 @@ def _normalized(
     """Return values whose squares, as they count, have the sum 1; None if all are 0."""
     values = values.astype(np.float64)
     if formula.subtracts_means:
-        values = values - (values * counts).sum((0, 1)) / np.maximum(counts.sum((0, 1)), 1)
+        values = values - (values * counts).sum(0).sum(0) / np.maximum(counts.sum(0).sum(0), 1)
     # Values whose squares leave float64 are divided before; zeros stay zeros.
     values = values / max(float(np.abs(values * (counts > 0)).max()), np.finfo(np.float64).tiny)
     energy = float((values**2 * counts).sum())

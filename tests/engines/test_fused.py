@@ -780,6 +780,45 @@ def test_bytes_that_are_made_again_lose_no_digits():
     assert np.abs(bounds.map - truth)[64:, 64:].max() <= 1e-12
 
 
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+@pytest.mark.parametrize(("dtype", "side"), [("uint8", 797), ("uint16", 400), ("uint16", 513)])
+@pytest.mark.usefixtures("variant")
+def test_windows_of_large_kernels_that_are_made_again_lose_no_digits(
+    dtype, side, stride, monkeypatch
+):
+    """Windows of one value but for a pixel, beside noise: n E is beyond 2^53, or beyond 2^64."""
+    rng, largest = np.random.default_rng(24), SPAN[dtype]
+    image = np.full((side + 9, side + 90, 3), largest, dtype)
+    image[side // 2, side // 3] -= 1
+    image[:, side + 20 :] = rng.integers(0, largest, image[:, side + 20 :].shape)
+    kernel = np.full((side, side, 3), largest, dtype)
+    kernel[side // 2, side // 3] -= 1
+    kernel[side // 2 - 2, side // 3 - 3] -= 1
+    counts = watched_counts(monkeypatch)
+    bounds = found(image, kernel, "zncc", stride)
+    assert sum(counts[-1]) > 0
+    for row, col in ((0, 0), (1, 2), (3, 4), (4, 5), (2, 6)):
+        corner = row * stride[0], col * stride[1]
+        off = abs(zncc_of_integers(image, kernel, *corner) - float(bounds.map[row, col]))
+        assert off <= bounds.error
+        assert off < 1e-7
+
+
+def zncc_of_integers(image, kernel, y, x):
+    """The score of a window, of sums that are exact."""
+    height, width = kernel.shape[:2]
+    window, taps = (
+        a.astype(np.int64).reshape(height * width, -1)
+        for a in (image[y : y + height, x : x + width], kernel)
+    )
+
+    def moment(one, other):
+        sums = zip(one.sum(0).tolist(), other.sum(0).tolist(), strict=True)
+        return height * width * int((one * other).sum()) - sum(a * b for a, b in sums)
+
+    return moment(window, taps) / math.sqrt(moment(window, window) * moment(taps, taps))
+
+
 @pytest.mark.parametrize("side", [255, 181])  # sums of squares of more and of less than 31 bits
 def test_direct_sums_of_bytes_lose_no_digits(side, variant):
     """The largest kernels of direct sums, on windows that all differ from one value in a pixel."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import pytest
+from helpers import ENVIRONMENT, peak_memory
 from helpers.photographs import photograph
 
 import patchsim
@@ -38,3 +43,37 @@ def test_searches_that_run_at_once_have_their_own_memory():
 
     with ThreadPoolExecutor(2 * len(searches)) as pool:
         assert all(pool.map(repeat, searches * 2))
+
+
+@pytest.mark.skipif(not peak_memory.is_measurable(), reason="the memory is not told here")
+def test_a_call_that_needs_more_than_is_kept_has_the_memory_alone():
+    """What smaller calls left is given back before it."""
+    alone, behind_others = (
+        int(subprocess.run(
+            [sys.executable, "-c", SEARCHES, str(Path(peak_memory.__file__).parent), sizes],
+            check=True, capture_output=True, text=True, env=ENVIRONMENT,
+        ).stdout)
+        for sizes in ("5000", "1000,5000")
+    )  # fmt: skip
+    assert behind_others < 1.05 * alone
+
+
+# Prints the bytes that the largest of some calls takes, the last one, with what others left.
+SEARCHES = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import peak_memory
+from patchsim.engines import Problem, fft
+def search(width):
+    image = np.zeros((1400, width, 3), np.float32)
+    kernel = np.linspace(0, 1, 512 * 512 * 3, dtype=np.float32).reshape(512, 512, 3)
+    work = Problem(image.shape, kernel.shape, "float32", (1, 1), "ssd", 1.0, "cpu", 1)
+    fft.prepare(kernel, work)(image)
+peak_memory.give_back_at_once()
+search(520)
+with peak_memory.resident_peak() as peak:
+    for width in map(int, sys.argv[2].split(",")):
+        search(width)
+print(peak.bytes)
+"""

@@ -71,7 +71,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     if problem.kernel[2] > extension.MOST_CHANNELS:
         return f"its {problem.metric} takes {extension.MOST_CHANNELS} channels"
     if not _is_exact(problem):
-        return "its sums over so many pixels do not fit 64 bits; use a smaller kernel"
+        return "its sums over so many pixels are not exact; use a smaller kernel"
     if is_direct:
         return _refusal_of_direct_sums(problem)
     kind = problem.dtype if problem.dtype in INTEGER_RANGE else "floats"
@@ -115,7 +115,7 @@ def _refusal_of_direct_sums(problem: Problem) -> str | None:
 
 
 def _is_exact(problem: Problem) -> bool:
-    """Return whether E is exact, in float64."""
+    """Return whether E is exact, in float64, and so are its parts, in their types."""
     height, width, channels = problem.kernel
     if problem.dtype not in INTEGER_RANGE:
         return True

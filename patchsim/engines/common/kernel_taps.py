@@ -35,6 +35,8 @@ def _less_means(kernel: Kernel, problem: Problem) -> _OfKernel:
     planes = np.ascontiguousarray(kernel.pixels.transpose(2, 0, 1), np.float64)
     means = planes.mean((1, 2))
     taps = planes - means[:, None, None]
+    # The mean is rounded, which windows of little contrast on a large value have many times over.
+    taps -= taps.mean((1, 2))[:, None, None]
     total = problem.taps * problem.data_range**2
     if problem.metric != "zncc":
         root = float(np.square(planes).sum())

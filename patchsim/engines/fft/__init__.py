@@ -125,5 +125,5 @@ def _own_constants(kernel: Kernel) -> NDArray[Any]:
         return constants_of([pixels], "zncc")
     values = np.broadcast_to(np.atleast_3d(weights), pixels.shape).astype(np.float64)
     # A channel that does not count at all has no mean.
-    means: NDArray[Any] = (pixels * values).sum((0, 1)) / np.maximum(values.sum((0, 1)), 1)
+    means: NDArray[Any] = (pixels * values).sum(0).sum(0) / np.maximum(values.sum(0).sum(0), 1)
     return np.rint(means).astype(np.int64) if pixels.dtype.kind == "u" else means
