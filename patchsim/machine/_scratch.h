@@ -37,7 +37,7 @@
 #if !defined(__GNUC__) || defined(__SANITIZE_ADDRESS__) || SCRATCH_HAS(address_sanitizer)
 #define SCRATCH_KEPT ((size_t)0) /* a sanitizer sees what is read past a block of the right size */
 #else
-#define SCRATCH_KEPT ((size_t)64 << 20)
+#define SCRATCH_KEPT ((size_t)128 << 20)
 #endif
 
 typedef struct {
