@@ -10,7 +10,7 @@
  *
  * Linux is asked for large pages where a block has room for some. A transform steps through its values
  * by addresses far apart, and there are more pages of 4 KiB than the processor knows the places of at
- * once: those of 1024x1024 take 1.5 times as long with these, and twice as many faults.
+ * once: those of 1024x1024 take 1.5 times as long with these.
  *
  * Included once in an extension. A thread that finds another one at the list allocates and releases
  * as if there were none, so that nobody waits, even in a process that was forked meanwhile.
