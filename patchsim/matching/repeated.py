@@ -140,10 +140,13 @@ class Repeated(NamedTuple):
         kept : KeptKernels
             The kernels that stay prepared.
         """
-        if report.notices or options.has_criteria or options.subpixel or len(search.jobs) != 1:
+        if options.has_criteria or options.subpixel or len(search.jobs) != 1:
             return None
         (job,), (kernel,) = search.jobs, kernels
         plan, pixels = job.plan, job.pixels
+        picture = Picture(scene.names[0], pixels)
+        if list(report.notices) != advice.small_values(picture, kernels, options):
+            return None
         channels = kind.shape[2] if len(kind.shape) > 2 else 1
         # The windows are those of the array itself, with its values, and of all of it.
         is_as_given = (
@@ -158,9 +161,11 @@ class Repeated(NamedTuple):
         )
         if not is_as_given or search.block_cache is not None or plan.problem.device != "cpu":
             return None
-        if not all(_is_in_range(one, options) for one in (pixels, kernel.pixels)):
+        if not all(value_range.is_as_usual(one, options) for one in (pixels, kernel.pixels)):
             return None
         alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
+        if report.notices and alone is None:  # which tells them of the next image, too
+            return None
         base = cls(
             kind=kind,
             options=options,
@@ -241,6 +246,7 @@ class Repeated(NamedTuple):
         below = nothing_found.best_below(findings, selections, scene, options)
         self._tell_of(windows.blocks_evaluated, started)
         notices = (
+            *self._notices,
             *select_matches.explanations(selections, options, scene),
             *nothing_found.reason(findings, selections, scene, options, below),
         )
@@ -285,10 +291,15 @@ class Repeated(NamedTuple):
         # Nothing was told of the kernel, so that it is not flat.
         return (
             flatness.is_flat(image.pixels)
-            or not _is_in_range(image.pixels, self.options)
+            or not value_range.is_as_usual(image.pixels, self.options)
             or (self.can_have_offset and _has_offset(image.pixels, kernel, self.options.metric))
-            or bool(advice.small_values(image, self.kernels, self.options))
+            or advice.small_values(image, self.kernels, self.options) != self._notices
         )
+
+    @property
+    def _notices(self) -> list[str]:
+        """The notices that each image has."""
+        return list(self.alone.of_report["notices"]) if self.alone else []
 
     def _windows(self, pixels: Pixels, bounds: Bounds | None) -> Windows:
         """Store the scores of an image's windows, or score them if a plan has several tiles."""
@@ -326,21 +337,6 @@ def _can_be_one_tile(plan: Plan) -> bool:
     if plan.parallel > 1 or math.prod(shape) > _MOST_AT_ONCE:
         return False
     return plan.resident + candidates.working_bytes(plan.chosen, shape, 1) <= plan.memory
-
-
-def _is_in_range(pixels: Pixels, options: Options) -> bool:
-    """Return whether all values lie in the data range that was given, or is that of their type.
-
-    Others are refused, or have a range of their own, and so have floats that are far from 1.
-    """
-    if pixels.dtype.kind == "u" and options.data_range is None:
-        return True
-    low, high = options.data_range or (0.0, 1.0)
-    ends = float(pixels.min()), float(pixels.max())
-    if not (ends[0] >= low and ends[1] <= high):  # nor is NaN
-        return False
-    is_correlated = metrics.formula_of(options.metric).correlates
-    return not is_correlated or not value_range.power_near_1(Picture("", pixels), ends)
 
 
 def _has_offset(image: Pixels, kernel: Pixels, metric: str) -> bool:

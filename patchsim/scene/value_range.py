@@ -10,6 +10,7 @@ import numpy as np
 
 from patchsim.errors import InputError, printable
 from patchsim.metrics import INTEGER_RANGE, check_range, formula_of, type_name
+from patchsim.options import Options
 from patchsim.pictures import arrays, windowed
 from patchsim.pictures.reader import Picture
 from patchsim.types import Pixels
@@ -87,6 +88,20 @@ def power_near_1(image: Picture, ends: tuple[float, float]) -> int | None:
     if largest == 0 or _UNSCALED[0] <= largest <= _UNSCALED[1]:
         return 0
     return -math.frexp(largest)[1]
+
+
+def is_as_usual(pixels: Pixels, options: Options) -> bool:
+    """Return whether all values lie in the data range that was given, or is that of their type.
+
+    Others are refused, or have a range of their own, and so have floats that are far from 1.
+    """
+    if pixels.dtype.kind == "u" and options.data_range is None:
+        return True
+    low, high = options.data_range or (0.0, 1.0)
+    ends = float(pixels.min()), float(pixels.max())
+    if not (ends[0] >= low and ends[1] <= high):  # nor is NaN
+        return False
+    return not formula_of(options.metric).correlates or not power_near_1(Picture("", pixels), ends)
 
 
 def common(

@@ -225,6 +225,29 @@ def test_floats_that_vary_little_have_their_own_offset(metric, astronaut):
         assert_same(matcher.match(image), own)
 
 
+@pytest.mark.parametrize("metric", ["sad", "ssd"])
+@pytest.mark.parametrize("options", [{}, {"top": 1, "margin": False}, {"top": 3, "map": True}])
+def test_dark_pictures_are_repeated_with_what_is_told_of_them(
+    options, metric, astronaut, repetitions
+):
+    """That is told of each, as long as it is the same."""
+    made, asked = dict(options), {}
+    if "map" in made:
+        asked["map"] = made.pop("map")
+    picture = np.ascontiguousarray(astronaut[:80, :90, 1])
+    dark = [(picture[::step] / np.float32(2560))[:40].copy() for step in (1, -1, 1, -1, 1)]
+    for image in dark:
+        image[0, 0] = 0.09
+    darker = dark[0] / 2
+    kernel = dark[0][10:20, 20:32].copy()
+    matcher = Matcher(kernel, metric=metric, **made)
+    for image in (*dark, darker, *dark[:3]):
+        own = searched_first(image, kernel, metric=metric, **made, **asked)
+        assert own.notices
+        assert_same(matcher.match(image, **asked), own)
+    assert True in repetitions
+
+
 def test_small_values_are_told_of_a_repetition_too(astronaut, repetitions):
     grey = np.ascontiguousarray(astronaut[:80, :80, 1])
     matcher = Matcher(np.array([[0, 1], [1, 0]], np.uint8), metric="ssd")
