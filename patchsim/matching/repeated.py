@@ -144,9 +144,6 @@ class Repeated(NamedTuple):
             return None
         (job,), (kernel,) = search.jobs, kernels
         plan, pixels = job.plan, job.pixels
-        picture = Picture(scene.names[0], pixels)
-        if list(report.notices) != advice.small_values(picture, kernels, options):
-            return None
         channels = kind.shape[2] if len(kind.shape) > 2 else 1
         # The windows are those of the array itself, with its values, and of all of it.
         is_as_given = (
@@ -164,8 +161,10 @@ class Repeated(NamedTuple):
         if not all(value_range.is_as_usual(one, options) for one in (pixels, kernel.pixels)):
             return None
         alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
-        if report.notices and alone is None:  # which tells them of the next image, too
-            return None
+        if report.notices:  # `alone` tells those of small values of the next image, too
+            small = advice.small_values(Picture(scene.names[0], pixels), kernels, options)
+            if alone is None or list(report.notices) != small:
+                return None
         base = cls(
             kind=kind,
             options=options,
