@@ -250,13 +250,21 @@ static const char *misfit_of_image(const Py_buffer *image, const Task *t)
     return NULL;
 }
 
-/* Whether sad's kernels have one range for each channel: finite middles, and halves not below 0. */
-static const char *misfit_of_ranges(const double *ranges, Py_ssize_t channels, Py_ssize_t kernels)
+/* Whether sad's kernels have one range for each channel: finite middles, and halves not below 0; of
+ * integers from one value of their type to another. */
+static const char *misfit_of_ranges(const double *ranges, const Task *t, Py_ssize_t kernels)
 {
-    for (Py_ssize_t i = 0; i < channels; i++)
-        if (!(fabs(ranges[i]) <= FLT_MAX && ranges[channels + i] >= 0 &&
-              ranges[channels + i] <= FLT_MAX))
+    const ptrdiff_t channels = t->channels;
+    const double most = t->type == BYTES ? 255 : 65535;
+    for (Py_ssize_t i = 0; i < channels; i++) {
+        const double middle = ranges[i], half = ranges[channels + i];
+        if (!(fabs(middle) <= FLT_MAX && half >= 0 && half <= FLT_MAX))
             return "a middle or half of a range is not finite";
+        if (t->type < FLOATS && (middle - half < 0 || middle + half > most ||
+                                 floor(middle - half) != middle - half ||
+                                 floor(middle + half) != middle + half))
+            return "a range of integers does not begin and end with values of their type";
+    }
     for (Py_ssize_t k = 1; k < kernels; k++)
         if (memcmp(ranges, ranges + 2 * k * channels, (size_t)(2 * channels) * sizeof *ranges))
             return "the kernels have several ranges";
@@ -303,7 +311,7 @@ static const char *misfit(const Py_buffer *b, const Task *t, Py_ssize_t kernels)
     if (b[MEANS].ndim != 2 || !has_format(&b[MEANS], "d") || b[MEANS].shape[0] != kernels ||
         b[MEANS].shape[1] != (t->metric == SAD ? 2 : 1) * t->channels)
         return "the means are not a float64 for each kernel and channel, of sad two";
-    wrong = t->metric == SAD ? misfit_of_ranges(b[MEANS].buf, t->channels, kernels) : NULL;
+    wrong = t->metric == SAD ? misfit_of_ranges(b[MEANS].buf, t, kernels) : NULL;
     if (!wrong && b[CURVES].obj)
         wrong = misfit_of_curves(&b[CURVES], t);
     if (wrong)

@@ -1663,7 +1663,9 @@ static void VARIANT(divide)(VARIANT(Band) *b, VARIANT(Region) **order)
             *r = (VARIANT(Region)){top, left, rows, cols, .is_waiting = 1};
             double *means = b->means + b->region_count++ * t->channels;
             if (t->metric == SAD) { /* waves of any pixels have about one energy */
-                memcpy(means, t->means, (size_t)t->channels * sizeof *means);
+                for (ptrdiff_t c = 0; c < t->channels; c++)
+                    /* From -1 to 1, of what `into_range` made; 0 where the range is one value. */
+                    means[c] = t->type < FLOATS && t->halves[c] > 0;
                 r->drift = b->excess_drift;
                 continue;
             }
@@ -1871,7 +1873,7 @@ static int VARIANT(scores_of_alike)(Task *t, ptrdiff_t count)
         if (t->type >= FLOATS && t->metric != SAD)
             VARIANT(measure)(&b, lines, columns);
         if (t->metric == SAD)
-            VARIANT(find_excess)(&b, lines, columns);
+            VARIANT(find_excess)(&b, lines, columns), VARIANT(into_range)(&b);
         if (t->products) {
             VARIANT(sum_directly)(&b);
             VARIANT(finish)(&b, PTRDIFF_MAX, 1);

@@ -58,7 +58,7 @@ static INLINE V NAME(wave)(V z, const NAME(Wave) *w)
     return now;
 }
 
-/* A curve's values at u from 0 to PIECES are bases + slopes u, of the piece that u lies in. */
+/* A curve's values at u, from 0 to below PIECES, are bases + slopes u, of the piece that u lies in. */
 typedef struct {
     REAL bases[PIECES] __attribute__((aligned(64))), slopes[PIECES] __attribute__((aligned(64)));
 } NAME(Curve);
@@ -72,9 +72,8 @@ static INLINE void NAME(set_curve)(NAME(Curve) *curve, const double *knots)
     }
 }
 
-static INLINE V NAME(on_curve)(V z, const NAME(Curve) *curve)
+static INLINE V NAME(on_curve)(V u, const NAME(Curve) *curve)
 {
-    const V u = z * ALL(PIECES / 2 - 0x1p-19) + ALL(PIECES / 2); /* below PIECES */
     V bases, slopes;
 #if defined(CORRELATION_X86) && !IS_DOUBLE && L == 16
     _Static_assert(PIECES == 32, "a permutation takes two vectors");

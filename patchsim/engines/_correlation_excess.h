@@ -24,7 +24,8 @@ static INLINE void VARIANT(line_of_excess)(const void *line, Type type, ptrdiff_
         const V less = pixels - middles;
         V own = VARIANT(larger_single)(VARIANT(larger_single)(less, -less) - halves, zero);
         if (curve)
-            own += VARIANT(on_curve_single)(VARIANT(clipped_single)(less * shares), curve);
+            own += VARIANT(on_curve_single)(
+                VARIANT(clipped_single)(less * shares) * (float)OF_PIECES + PIECES / 2.0f, curve);
         if (!is_first)
             own += *(const V *)(out + x);
         *(V *)(out + x) = own;
@@ -72,6 +73,51 @@ static int VARIANT(has_all_values)(const Task *t)
         if (t->means[c] - t->halves[c] > 0 || t->means[c] + t->halves[c] < most)
             return 0;
     return t->type != FLOATS;
+}
+
+/* Puts the pixels of a plane into their range: integers less its lowest value, floats less its middle. */
+static INLINE void VARIANT(plane_into_range)(void *plane, Type type, ptrdiff_t count, double middle,
+                                             double half)
+{
+    typedef VARIANT(V_single) V;
+    const V most = (V){0} + (float)half;
+    float *floats = plane;
+#define OF_INTEGERS(PIXEL)                                                                     \
+    PIXEL *pixels = plane;                                                                     \
+    const PIXEL low = (PIXEL)(middle - half), high = (PIXEL)(middle + half);                   \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                    \
+        const PIXEL least = pixels[i] > low ? pixels[i] : low;                                 \
+        pixels[i] = (PIXEL)((least < high ? least : high) - low);                              \
+    }
+    if (type == BYTES) {
+        OF_INTEGERS(uint8_t)
+    } else if (type == WORDS) {
+        OF_INTEGERS(uint16_t)
+    } else
+        for (ptrdiff_t i = 0; i < count; i += LANES) {
+            const V less = VARIANT(of_floats_single)(floats + i) - (float)middle;
+            *(V *)(floats + i) =
+                -VARIANT(larger_single)(-VARIANT(larger_single)(less, -most), -most);
+        }
+#undef OF_INTEGERS
+}
+
+/* Puts the pixels of a band into the ranges of their channels, once for all terms. */
+static void VARIANT(into_range)(const VARIANT(Band) *b)
+{
+    const Task *t = b->task;
+    const ptrdiff_t pixels = b->layout->lines * b->layout->pitch;
+    if (VARIANT(has_all_values)(t))
+        return;
+    for (ptrdiff_t c = 0; c < t->channels; c++) {
+        uint8_t *plane = b->planes + c * pixels * correlation_item(t);
+        if (t->type == BYTES)
+            VARIANT(plane_into_range)(plane, BYTES, pixels, t->means[c], t->halves[c]);
+        else if (t->type == WORDS)
+            VARIANT(plane_into_range)(plane, WORDS, pixels, t->means[c], t->halves[c]);
+        else
+            VARIANT(plane_into_range)(plane, FLOATS, pixels, t->means[c], t->halves[c]);
+    }
 }
 
 /* How far the sums over a band's windows may be off. Values of bytes and of 16 bits without curves are

@@ -236,15 +236,18 @@ static INLINE V NAME(narrowed)(const double *values, double less, double unit)
 }
 #endif
 
-/* Values of a plane less a constant; those of floats, and of waves, times `unit`. */
+/* Values of a plane less a constant; those of floats times `unit`. Those that are put into waves or
+ * curves are times `unit` first. */
 static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less, V unit,
-                             int is_wave)
+                             Factor factor)
 {
     if (type == BYTES || type == WORDS) {
         const V values = type == BYTES ? NAME(of_bytes)((const uint8_t *)plane + at)
                                        : NAME(of_words)((const uint16_t *)plane + at);
-        return is_wave ? (values - less) * unit : values - less;
+        return factor != NONE ? values * unit - less : values - less;
     }
+    if (factor != NONE)
+        return NAME(of_floats)((const float *)plane + at) * unit - less;
 #if IS_DOUBLE
     if (type == DOUBLES)
         return (NAME(of_doubles)((const double *)plane + at) - less) * unit;
@@ -256,7 +259,7 @@ static INLINE V NAME(values)(const void *plane, ptrdiff_t at, Type type, V less,
 
 /* The first stage of two tiles: y's n1 -> k1. What is taken off their pixels is a constant of each, or
  * that of each square of its mosaic, [squares]; of sad they are put into a wave of the term, or a
- * curve. Returns the sum of squares of what was read. */
+ * curve, and are those that `into_range` makes. Returns the sum of squares of what was read. */
 static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pitch, Type type,
                                 const double *less, const float *const mosaics[2], int has_mosaics,
                                 double scale, Factor factor, ptrdiff_t term, const double *knots,
@@ -269,8 +272,9 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
     NAME(Curve) curve;
     if (factor == CURVE)
         NAME(set_curve)(&curve, knots);
-    const V unit = ALL(scale);
-    const V less_one = ALL(less[0]), less_other = ALL(less[1]);
+    const double times = factor == CURVE ? OF_PIECES : 1, more = factor == CURVE ? PIECES / 2 : 0;
+    const V unit = ALL(scale * times);
+    const V less_one = ALL(less[0] * times - more), less_other = ALL(less[1] * times - more);
     double squares = 0;
     for (int n0 = 0; n0 < 16; n0++) {
         const ptrdiff_t half = sides.folds > 1 ? n0 / 8 : 0; /* of 16 folded rows are two of squares */
@@ -281,22 +285,22 @@ static INLINE double NAME(down)(const void *one, const void *other, ptrdiff_t pi
 #define LESS(i, constant)                                                                     \
     (has_mosaics ? (V)ALL(mosaics[i][(square_row * sides.folds + half) * mx + x]) : (V)(constant))
 #if IS_DOUBLE
-#define VALUES(plane, all, one) NAME(values)(plane, at, type, all, unit, factor != NONE)
+#define VALUES(plane, all, one) NAME(values)(plane, at, type, all, unit, factor)
 #else
 #define VALUES(plane, all, one)                                                               \
     (type == DOUBLES ? NAME(narrowed)((const double *)(plane) + at, one, scale)               \
-                     : NAME(values)(plane, at, type, all, unit, factor != NONE))
+                     : NAME(values)(plane, at, type, all, unit, factor))
 #endif
 #define READ(n1)                                                                              \
     const ptrdiff_t at = (16 * (n1) + n0) * pitch + 16 * x + lane, square_row = n1;           \
     re[n1] = VALUES(one, LESS(0, less_one), less[0]);                                         \
     im[n1] = VALUES(other, LESS(1, less_other), less[1]);                                     \
     if (factor == WAVE) {                                                                     \
-        re[n1] = NAME(wave)(NAME(clipped)(re[n1]), &wave);                                    \
-        im[n1] = NAME(wave)(NAME(clipped)(im[n1]), &wave);                                    \
+        re[n1] = NAME(wave)(re[n1], &wave);                                                   \
+        im[n1] = NAME(wave)(im[n1], &wave);                                                   \
     } else if (factor == CURVE) {                                                             \
-        re[n1] = NAME(on_curve)(NAME(clipped)(re[n1]), &curve);                               \
-        im[n1] = NAME(on_curve)(NAME(clipped)(im[n1]), &curve);                               \
+        re[n1] = NAME(on_curve)(re[n1], &curve);                                              \
+        im[n1] = NAME(on_curve)(im[n1], &curve);                                              \
     }                                                                                         \
     energy += re[n1] * re[n1] + im[n1] * im[n1];
 #define WRITE(k)                                                                              \

@@ -1354,7 +1354,7 @@ def of_one_pixel(term, **changed):
 @pytest.mark.parametrize("term", range(16))
 @pytest.mark.parametrize(
     ("dtype", "middle", "half"),
-    [("uint8", 127.5, 127.5), ("uint8", 90.0, 40.5), ("uint16", 9e3, 8e3), ("float32", 0.25, 0.5)],
+    [("uint8", 127.5, 127.5), ("uint8", 90.5, 40.5), ("uint16", 9e3, 8e3), ("float32", 0.25, 0.5)],
 )
 def test_factors_of_sad_are_waves_of_the_pixels(term, dtype, middle, half, variant):
     top = SPAN[dtype]
@@ -1381,7 +1381,7 @@ def test_factors_of_sad_are_waves_of_the_pixels(term, dtype, middle, half, varia
 @pytest.mark.parametrize(
     ("dtype", "middle", "half"),
     [
-        ("uint8", 127.5, 127.5), ("uint8", 90.0, 40.5), ("uint8", 7.0, 0.0), ("uint16", 9e3, 8e3),
+        ("uint8", 127.5, 127.5), ("uint8", 90.5, 40.5), ("uint8", 7.0, 0.0), ("uint16", 9e3, 8e3),
         ("float32", 0.25, 0.5),
     ],
 )  # fmt: skip
@@ -1502,6 +1502,9 @@ OF_KERNEL = (
         {"metric": "sad", "means": np.full((1, 4), -1.0)},
         {"metric": "sad", "means": np.full((1, 4), math.nan)},
         {"metric": "sad", "means": np.full((1, 4), math.inf)},
+        {"metric": "sad", "means": np.array([[9.0, 9.0, 3.0, 2.5]])},  # ends between two bytes
+        {"metric": "sad", "means": np.array([[9.0, 9.0, 3.0, 10.0]])},  # begins below 0
+        {"metric": "sad", "means": np.array([[9.0, 200.0, 3.0, 56.0]])},  # ends above 255
         {"metric": "hue"},
         {"terms": 0},
         {"terms": 2},
