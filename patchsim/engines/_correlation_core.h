@@ -1591,22 +1591,31 @@ static int VARIANT(repeat)(VARIANT(Band) *b, Task *t, ptrdiff_t budget, Arena *d
     return 0;
 }
 
-/* Converts a band's pixels to what direct sums take. */
-static void VARIANT(widen)(const VARIANT(Band) *b, ptrdiff_t count)
+/* Converts a band's pixels to what direct sums take: those of floats less their shift, which b, whose
+ * sum is 0, does not tell from these. */
+static void VARIANT(widen)(const VARIANT(Band) *b)
 {
+    const Task *t = b->task;
+    const ptrdiff_t plane = b->layout->lines * b->layout->pitch;
     const uint16_t *words = (const uint16_t *)(const void *)b->planes;
-    const float *floats = (const float *)(const void *)b->planes;
     int16_t *narrow = b->wide;
     double *wide = b->wide;
-    if (b->task->type == BYTES)
-        for (ptrdiff_t i = 0; i < count; i++)
+    if (t->type == BYTES)
+        for (ptrdiff_t i = 0; i < t->channels * plane; i++)
             narrow[i] = b->planes[i];
-    else if (b->task->type == WORDS)
-        for (ptrdiff_t i = 0; i < count; i++)
+    else if (t->type == WORDS)
+        for (ptrdiff_t i = 0; i < t->channels * plane; i++)
             wide[i] = words[i];
-    else
-        for (ptrdiff_t i = 0; i < count; i++)
-            wide[i] = floats[i];
+    for (ptrdiff_t c = 0; c < t->channels && t->type >= FLOATS; c++, wide += plane) {
+        const float *floats = (const float *)(const void *)b->planes + c * plane;
+        const double *doubles = (const double *)(const void *)b->planes + c * plane;
+        if (t->type == FLOATS)
+            for (ptrdiff_t i = 0; i < plane; i++)
+                wide[i] = floats[i] - b->shift[c];
+        else
+            for (ptrdiff_t i = 0; i < plane; i++)
+                wide[i] = doubles[i] - b->shift[c];
+    }
 }
 
 /* X of a band's windows by direct sums: exact of bytes; of others off by `taps` roundings of the sum
@@ -1619,7 +1628,7 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
     const void *planes = b->planes;
     const int at_once = t->products->taps;
     if (at_once < 4) {
-        VARIANT(widen)(b, t->channels * l->lines * l->pitch);
+        VARIANT(widen)(b);
         planes = b->wide;
     }
     t->products->band(planes, l->lines * l->pitch, l->pitch, t->channels, b->taps, t->height,
@@ -1631,20 +1640,17 @@ static void VARIANT(sum_directly)(VARIANT(Band) *b)
         means += n * t->means[c] * t->means[c];
     if (t->type == WORDS)
         size = 65535 * sqrt(n * (double)t->channels);
-    else if (t->type == FLOATS) {
-        for (ptrdiff_t c = 0; c < t->channels; c++)
-            size += n * b->shift[c] * b->shift[c];
-        size = (sqrt(size) + sqrt(b->largest)) * b->unit;
-    }
+    else if (t->type >= FLOATS)
+        size = sqrt(b->largest) * b->unit;
     const double off = 0x1p-53 * size *
-                       ((n * (double)t->channels + 2) * t->norm + sqrt(means) / t->gain);
+                       ((n * (double)t->channels + 3) * t->norm + sqrt(means) / t->gain);
     b->region_count = 0;
     for (ptrdiff_t left = 0, cols; left < t->cols; left += cols) {
         VARIANT(Region) *r = &b->regions[b->region_count++];
         cols = tile_cols(l, left);
         *r = (VARIANT(Region)){.left = left, .rows = b->rows, .cols = cols};
         b->known[r - b->regions] = (VARIANT(Known)){off, 0, 0};
-        if (t->type == FLOATS)
+        if (t->type >= FLOATS)
             VARIANT(find_drift)(b, r);
     }
 }

@@ -240,7 +240,7 @@ Layout correlation_layout(const Task *t)
     if (t->products) {
         const ptrdiff_t cols = divided(t->cols, DIRECT_COLS) * DIRECT_COLS;
         /* Sums over windows of floats begin anew for each tile, so that fewer roundings add up. */
-        l.wide = t->type == FLOATS && t->cols > DIRECT_COLS ? DIRECT_COLS : t->cols;
+        l.wide = t->type >= FLOATS && t->cols > DIRECT_COLS ? DIRECT_COLS : t->cols;
         l.tall = DIRECT_ROWS, l.across = divided(t->cols, l.wide), l.bands = 1;
         l.last = t->cols - (l.across - 1) * l.wide;
         l.lines = DIRECT_ROWS + t->height - 1;
@@ -760,7 +760,8 @@ static inline sums_base dot_bytes_base(sums_base sums, const uint8_t *pixels, co
     static const Products DOUBLES_##variant = {1, rows, cols, band_doubles_##variant}
 #define MADE_OF(name, runs_here, variant, bytes, windows)                                      \
     {name, runs_here, scores_##variant, weighted_##variant, spectrum_single_##variant,         \
-     spectrum_double_##variant, {bytes, &DOUBLES_##variant, &DOUBLES_##variant},               \
+     spectrum_double_##variant,                                                                \
+     {bytes, &DOUBLES_##variant, &DOUBLES_##variant, &DOUBLES_##variant},                      \
      &byte_sums_bytes_##windows}
 DOUBLES_OF(base, 4, 4);
 #ifdef CORRELATION_X86

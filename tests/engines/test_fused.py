@@ -898,10 +898,11 @@ def test_rounding_stays_within_half_of_what_is_stated(
     dtype=st.sampled_from(["float32", "float64"]),
     size=st.sampled_from([(8, 8), (64, 64), (2, 5), (100, 100), (30, 100), (16, 16)]),
     variant=st.sampled_from(VARIANTS),
+    is_direct=st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_rounding_of_floats_stays_within_what_is_stated(
-    seed, kind, faint, bright, metric, dtype, size, variant
+    seed, kind, faint, bright, metric, dtype, size, variant, is_direct
 ):
     """A faint picture below a bright one, of values that have more digits than products keep."""
     rng = np.random.default_rng(seed)
@@ -913,7 +914,7 @@ def test_rounding_of_floats_stays_within_what_is_stated(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(extensions.VARIANT_SETTING, variant)
-        bounds = found(image, kernel, metric, tolerance=1e6)
+        bounds = found(image, kernel, metric, is_direct=is_direct, tolerance=1e6)
     off = np.abs(bounds.map - plain_map(image, kernel, metric))
     assert (off <= cell_errors(bounds)).all()
 
@@ -1089,7 +1090,7 @@ def test_floats_far_from_1(dtype, scale, metric, rng):
     kernel = image[11:40, 120:160].copy()
     work = problem(image, kernel, metric)._replace(data_range=scale)
     score = metrics.exact(image, kernel, metric, scale)
-    for engine in (fft, simd) if dtype == "float32" else (fft,):
+    for engine in (fft, simd):
         bounds = engine.prepare(kernel, work)(image)
         for y, x in ((11, 120), (0, 0), (41, 260), (20, 100)):
             assert abs(bounds.map[y, x] - score(y, x)) <= bounds.error <= 1.1e-5
@@ -1104,11 +1105,11 @@ def test_a_kernel_of_one_value_far_from_1_by_ncc(value, dtype, rng):
     image = (rng.random((40, 90, 2)) * value).astype(dtype)
     kernel = np.full((5, 7, 2), value / 2, dtype)
     truth = exact_map(image, kernel, "ncc", span=value)
-    for is_direct in (False, True) if dtype == "float32" else (False,):
+    for is_direct in (False, True):
         check(found(image, kernel, "ncc", is_direct=is_direct), truth)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
 @pytest.mark.usefixtures("variant")
 def test_direct_sums_count_that_the_mean_of_a_kernel_is_rounded(dtype, rng):
     """All taps are off alike, and the pixels are much larger than what they differ by."""
@@ -1138,7 +1139,7 @@ def little_contrast(offset, dtype):
 def test_floats_of_little_contrast_on_a_large_value(offset, dtype):
     """The spread is lost in sums of squares; windows of one value among them score 0."""
     image, kernel, truth = little_contrast(offset, dtype)
-    for is_direct in (False, True) if dtype == "float32" else (False,):
+    for is_direct in (False, True):
         bounds = found(image, kernel, "zncc", is_direct=is_direct)
         is_stated = np.abs(bounds.map - truth) <= bounds.error
         assert is_stated.all()
@@ -1157,7 +1158,8 @@ def test_windows_whose_squares_vanish_beside_others(metric, power, rng):
     truth = exact_map(image, kernel, metric)
     assert truth[24, 30] == 1
     assert (truth[21:49] != 0).all()
-    check(found(image, kernel, metric), truth)
+    for is_direct in (False, True):
+        check(found(image, kernel, metric, is_direct=is_direct), truth)
 
 
 @cache
@@ -1442,7 +1444,6 @@ OF_KERNEL = (
     "changed",
     [
         {"image": np.zeros((20, 20, 2), np.int32)},
-        {"image": np.zeros((20, 20, 2)), "is_direct": True},
         {"image": np.zeros((20, 20, 2)), "metric": "sad", "means": np.ones((1, 4))},
         {"image": np.zeros((20, 20), np.uint8)},
         {"image": np.zeros((20, 20, 3), np.uint8)},
@@ -1545,7 +1546,7 @@ def test_a_map_that_cannot_be_written_is_refused():
     "changed",
     [{"stride": (0, 1)}, {"stride": (1, -1)}, {"block": 0}, {"block": 65}, {"windows": (0, 5)},
      {"windows": (5, 0)}, {"kernel_shape": (257, 5, 1)}, {"kernel_shape": (5, 0, 1)},
-     {"kernel_shape": (5, 5, 65)}, {"format": "q"}, {"is_direct": True, "format": "d"},
+     {"kernel_shape": (5, 5, 65)}, {"format": "q"},
      {"parts_y": 0}, {"terms": 17}, {"kernels": 0}, {"kernels": 9}],
 )  # fmt: skip
 def test_sizes_that_scratch_refuses(changed):

@@ -309,7 +309,7 @@ def test_what_it_cannot_do_is_refused():
         assert simd.refuse(problem._replace(**change))
     products = problem._replace(metric="ssd")
     for change in (
-        {"dtype": "float64"}, {"device": "cuda:0"}, {"exact": True}, {"stride": (1, 2)},
+        {"dtype": "float16"}, {"device": "cuda:0"}, {"exact": True}, {"stride": (1, 2)},
         {"weight_sum": 5}, {"opaque_level": 255}, {"kernel": (200, 200, 3)},
     ):  # fmt: skip
         assert simd.refuse(products._replace(**change))

@@ -61,9 +61,8 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
         return "it runs on the cpu"
     if problem.metric == "sad":
         return _refusal_of_sad(problem, is_direct=is_direct)
-    types = NARROW_TYPES if is_direct else tuple(FORMATS)
-    if problem.dtype not in types:
-        return f"it takes {', '.join(types)}, not {problem.dtype}"
+    if problem.dtype not in FORMATS:
+        return f"it takes {', '.join(FORMATS)}, not {problem.dtype}"
     if problem.exact:
         return "its scores are rounded to float32"
     if problem.weight_sum is not None or problem.opaque_level is not None:

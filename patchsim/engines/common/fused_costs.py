@@ -54,7 +54,7 @@ _PIXELS_OF_SAD = 0.9
 # pixels take that direct sums widen to double precision.
 _PIXELS = {"uint8": 1.0, "uint16": 1.3, "float32": 1.6, "float64": 3.0}
 _WINDOWS = {"uint8": 1.0, "uint16": 1.4, "float32": 2.2, "float64": 2.2}
-_WIDENED = 1.9
+_WIDENED = {"uint16": 1.9, "float32": 1.9, "float64": 1.4}
 # Seconds of a call of direct sums, beside what is counted.
 _DIRECT_SECONDS = 1e-5
 
@@ -186,7 +186,7 @@ def _seconds_of_direct_sums(problem: Problem) -> float:
     windows = -(-rows // tall) * tall * (-(-cols // wide) * wide)
     products = windows * channels * (height + 2) * (-(-width // taps) * taps)
     if problem.dtype != "uint8":
-        product, pixel = DOUBLES[kernel_parts.variant()], pixel * _WIDENED
+        product, pixel = DOUBLES[kernel_parts.variant()], pixel * _WIDENED[problem.dtype]
     # Rows of pixels under two bands of 96 windows are copied for both.
     pixels = problem.image[1] * channels * (rows + -(-rows // 96) * height)
     sums = pixels * pixel * _PIXELS[problem.dtype] + rows * cols * window * _WINDOWS[problem.dtype]
