@@ -35,7 +35,8 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from patchsim.matches.pose_selection import PoseSelection
     from patchsim.matches.selection import Selection
-    from patchsim.matching.repeated import Kind, Repeated
+    from patchsim.matching.array_kind import Kind
+    from patchsim.matching.repeated import Repeated
     from patchsim.output.reduced_image import View
     from patchsim.output.report_parts import BestBelow
     from patchsim.pictures.reader import Source
@@ -135,16 +136,10 @@ class ImageSearch:
                     from patchsim.matching.repeated import Repeated  # of arrays alone
 
                     self.repeated = Repeated.of(
-                        self.kind,
-                        display_source,
-                        options=options,
-                        kernels=self.kernels.pictures,
-                        scene=scene,
-                        outputs=outputs,
-                        search=search,
-                        report=made,
-                        kept=self.kept,
-                    )
+                        self.kind, display_source, options=options, search=search, report=made,
+                        kernels=self.kernels.pictures, comparisons=self.comparisons,
+                        scene=scene, outputs=outputs, kept=self.kept,
+                    )  # fmt: skip
                 return made
             return self._written(made, findings.scored, scene, outputs, streamed)
 

@@ -27,8 +27,9 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from patchsim.matching.array_kind import Kind
     from patchsim.matching.delegated import DelegatedSearch
-    from patchsim.matching.repeated import Kind, Repeated
+    from patchsim.matching.repeated import Repeated
     from patchsim.output.targets import PathLike
     from patchsim.pictures.reader import Source
 
@@ -296,9 +297,9 @@ class Matcher:
 
 
 def _kind_of(image: Source, map_asked: bool | PathLike | None) -> Kind | None:
-    from patchsim.matching import repeated  # here, because searches of files need none
+    from patchsim.matching import array_kind  # here, because searches of files need none
 
-    return repeated.kind_of(image, map_asked)
+    return array_kind.kind_of(image, map_asked)
 
 
 def _delegated_path(cluster: DelegatedSearch, image: Source, options: Options, asked: Asked) -> str:

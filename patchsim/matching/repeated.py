@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchsim import engines, metrics
+from patchsim import engines
 from patchsim.engines import Bounds, MapEngine, TileScorer
 from patchsim.geometry.tiles import Tile
 from patchsim.matching import assemble, nothing_found, select_matches, ways
+from patchsim.matching.array_kind import Kind
 from patchsim.matching.best_alone import BestAlone
 from patchsim.matching.ways import Directly, Soonest
 from patchsim.metrics import ExactKernel
@@ -25,14 +26,18 @@ from patchsim.pictures.reader import Picture
 from patchsim.planning import candidates
 from patchsim.ranking.best_window import best_places, best_window
 from patchsim.ranking.block_cache import BlockCache
-from patchsim.scene import advice, flatness, value_range
+from patchsim.scene import advice, flatness
+from patchsim.scene.as_before import AsBefore
 from patchsim.scene.build import Scene
+from patchsim.scene.by_profile import ByProfile
 from patchsim.search import windows
 from patchsim.search.jobs import Found, Job, Scored
 from patchsim.search.prepared import KeptKernels, PreparedKernels
 from patchsim.search.stores import OPEN_BYTES, StoreMaker
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from patchsim.matching.ways import SearchArray
     from patchsim.pictures.reader import Source
     from patchsim.planning.planner import Plan
@@ -40,32 +45,8 @@ if TYPE_CHECKING:
     from patchsim.search.exhaustive import Exhaustive
     from patchsim.types import Pixels
 
-_TYPES = tuple(map(np.dtype, ("u1", "u2", "i4", "u4", "f4", "f8")))
 _MOST_AT_ONCE = 1 << 18  # windows of a map whose sums stay in the cache until they are scores
 _NO_PIXELS: Pixels = np.zeros((0, 0, 1), np.uint8)
-
-
-class Kind(NamedTuple):
-    """The arrays that are searched alike, and whether their maps are kept."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    keeps_map: bool
-
-
-def kind_of(image: object, map_asked: object) -> Kind | None:
-    """Return the kind of an image, or None if no other is searched like it.
-
-    Parameters
-    ----------
-    image : path, PIL image or array
-    map_asked : bool, path or None
-    """
-    if type(image) is not np.ndarray or image.dtype not in _TYPES:
-        return None
-    if map_asked is None or isinstance(map_asked, bool):
-        return Kind(image.shape, image.dtype, map_asked is True)
-    return None
 
 
 class Repeated(NamedTuple):
@@ -90,8 +71,8 @@ class Repeated(NamedTuple):
     exact : ExactKernel
     alone : BestAlone or None
         Reports the best few windows, if no other place matters.
-    can_have_offset : bool
-        Whether both are compared less an offset depends on the image.
+    as_before : AsBefore
+        Brings an image to the values that are compared.
     directly : Directly or None
         The search for images that a quick plan is left out for.
     """
@@ -107,7 +88,7 @@ class Repeated(NamedTuple):
     soonest: tuple[Soonest, BestAlone] | None
     exact: ExactKernel
     alone: BestAlone | None
-    can_have_offset: bool
+    as_before: AsBefore
     directly: Directly | None
 
     @classmethod
@@ -118,6 +99,7 @@ class Repeated(NamedTuple):
         *,
         options: Options,
         kernels: Sequence[Picture],
+        comparisons: ByProfile,
         scene: Scene,
         outputs: Outputs,
         search: Exhaustive,
@@ -134,6 +116,8 @@ class Repeated(NamedTuple):
         options, scene, outputs
             As for `assemble.report`.
         kernels : sequence of Picture
+        comparisons : ByProfile
+            How they are compared with images.
         search : Exhaustive
             That search.
         report : Report
@@ -145,24 +129,24 @@ class Repeated(NamedTuple):
         (job,), (kernel,) = search.jobs, kernels
         plan, pixels = job.plan, job.pixels
         channels = kind.shape[2] if len(kind.shape) > 2 else 1
-        # The windows are those of the array itself, with its values, and of all of it.
-        is_as_given = (
-            isinstance(image, np.ndarray)
-            and pixels.dtype == kernel.pixels.dtype
-            and pixels.shape == (*kind.shape[:2], channels)
-            and arrays.has_values_of(image, pixels)
+        # The windows are those of the array itself, and of all of it.
+        is_whole = (
+            pixels.shape == (*kind.shape[:2], channels)
             and kernel.pixels.shape[2] == channels
             and scene.visible is None
             and options.poses is None
             and not options.invert
         )
-        if not is_as_given or search.block_cache is not None or plan.problem.device != "cpu":
+        if not is_whole or search.block_cache is not None or plan.problem.device != "cpu":
             return None
-        if not all(value_range.is_as_usual(one, options) for one in (pixels, kernel.pixels)):
+        assert isinstance(image, np.ndarray), "it is of the kind"
+        picture, compared = _picture(image, scene.names[0]), (pixels, scene.kernels[0].pixels)
+        as_before = AsBefore.of(picture, kernel, comparisons, options, compared)
+        if as_before is None:
             return None
         alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
         if report.notices:  # `alone` tells those of small values of the next image, too
-            small = advice.small_values(Picture(scene.names[0], pixels), kernels, options)
+            small = advice.small_values(picture, kernels, options)
             if alone is None or list(report.notices) != small:
                 return None
         base = cls(
@@ -177,7 +161,7 @@ class Repeated(NamedTuple):
             soonest=ways.soonest(plan, job.kernel, alone, pixels),
             exact=PreparedKernels(kept).exact_score(plan, job.kernel),
             alone=alone,
-            can_have_offset=_has_offset(kernel.pixels, kernel.pixels, options.metric),
+            as_before=as_before,
             directly=None,
         )
         # Bounds tell how close the best window came to a threshold, scores tell it more exactly.
@@ -217,23 +201,27 @@ class Repeated(NamedTuple):
         if self.directly is not None and (search := self.directly.for_next()) is not None:
             return search(image, started)
         options, scene = self.options, self.scene
-        picture = Picture(scene.names[0], arrays.to_pixels(image, scene.names[0]))
-        if self._is_special(picture):
+        picture = _picture(image, scene.names[0])
+        pixels = self.as_before.pixels(picture)
+        if pixels is None or flatness.is_flat(pixels):
+            return None
+        # Nothing was told of the kernel, so that it is not flat.
+        if advice.small_values(picture, self.kernels, options) != self._notices:
             return None
         if self.soonest is not None:
             soonest, alone = self.soonest
-            best = soonest.best_of(picture.pixels)
+            best = soonest.best_of(pixels)
             if best is not None:
                 return alone.report([best], 0.0, None, image, started)
-        bounds = None if self.scorer is None else self.scorer(picture.pixels)
+        bounds = None if self.scorer is None else self.scorer(pixels)
         if self.alone is not None and bounds is not None:
-            places = self._places(picture.pixels, bounds, self.alone.place_count)
+            places = self._places(pixels, bounds, self.alone.place_count)
             if places is not None:
                 self._tell_of(0, started)
                 return self.alone.report(places, bounds.error, bounds.map, image, started)
             if bounds.blocks is None:  # which a store takes
                 bounds = None
-        windows = self._windows(picture.pixels, bounds)
+        windows = self._windows(pixels, bounds)
         if self.alone is not None and self.alone.place_count == 1:
             best = windows.best(-math.inf)
             self._tell_of(windows.blocks_evaluated, started)
@@ -255,7 +243,7 @@ class Repeated(NamedTuple):
             scene,
             options,
             self.outputs,
-            picture.pixels.shape[:2],
+            pixels.shape[:2],
             notices,
             skipped=(),
             best_below=below,
@@ -284,17 +272,6 @@ class Repeated(NamedTuple):
         if self.directly is not None:
             self.directly.tell(blocks_evaluated, time.perf_counter() - started)
 
-    def _is_special(self, image: Picture) -> bool:
-        """Return whether the values of an image are refused, told of or made others."""
-        kernel = self.kernels[0].pixels
-        # Nothing was told of the kernel, so that it is not flat.
-        return (
-            flatness.is_flat(image.pixels)
-            or not value_range.is_as_usual(image.pixels, self.options)
-            or (self.can_have_offset and _has_offset(image.pixels, kernel, self.options.metric))
-            or advice.small_values(image, self.kernels, self.options) != self._notices
-        )
-
     @property
     def _notices(self) -> list[str]:
         """The notices that each image has."""
@@ -319,6 +296,11 @@ class Repeated(NamedTuple):
         return store
 
 
+def _picture(array: NDArray[Any], name: str) -> Picture:
+    dtype, pixels = array.dtype, arrays.to_pixels(array, name)
+    return Picture(name, pixels, shift=arrays.shift_of(dtype), is_half=arrays.is_half(dtype))
+
+
 def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
     """Return whether one call of an engine scores a map, and its scores tell the best window."""
     problem = plan.problem
@@ -336,9 +318,3 @@ def _can_be_one_tile(plan: Plan) -> bool:
     if plan.parallel > 1 or math.prod(shape) > _MOST_AT_ONCE:
         return False
     return plan.resident + candidates.working_bytes(plan.chosen, shape, 1) <= plan.memory
-
-
-def _has_offset(image: Pixels, kernel: Pixels, metric: str) -> bool:
-    """Return whether an image and a kernel are compared less an offset, which makes them others."""
-    is_free = metrics.formula_of(metric).subtracts_means and kernel.dtype.kind == "f"
-    return is_free and value_range.exact_offset(image, [kernel]) is not None

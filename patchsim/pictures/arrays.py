@@ -66,14 +66,6 @@ def to_pixels(array: NDArray[Any], name: str, *, copy: bool | None = None) -> Pi
     return _with_channels(pixels)
 
 
-def has_values_of(array: NDArray[Any], pixels: Pixels) -> bool:
-    """Return whether pixels are an array itself, not copied, or what its values convert to."""
-    if pixels.dtype == array.dtype:
-        return pixels.ctypes.data == array.ctypes.data
-    converted = to_pixels(array, "")
-    return pixels.dtype == converted.dtype and np.array_equal(pixels, converted)
-
-
 def _with_channels(pixels: Pixels) -> Pixels:
     """Return pixels as [H, W, C]."""
     # An index of None would set the stride of the channels to 0, and the C extensions would take

@@ -128,12 +128,13 @@ def common(
     power : int, optional
         The power of two by which floats are scaled, in place of the one that suits the data range.
     """
-    if any(picture.shift for picture in pictures) and may_shift and data_range is not None:
-        lowest = math.floor(data_range[0])
+    if any(picture.shift for picture in pictures) and data_range is not None:
+        shift = max(0, -math.floor(data_range[0]))
         are_integers = all(picture.pixels.dtype.kind == "u" for picture in pictures)
-        if lowest < 0 and are_integers and data_range[1] - lowest <= np.iinfo(np.uint16).max:
-            low, span = float(data_range[0]) - lowest, check_range(data_range)
-            return CommonRange(np.dtype(np.uint16), low, span, is_given=True, shift=-lowest)
+        can_shift = (may_shift or shift == 0) and are_integers
+        if can_shift and data_range[1] + shift <= np.iinfo(np.uint16).max:
+            low, span = float(data_range[0]) + shift, check_range(data_range)
+            return CommonRange(np.dtype(np.uint16), low, span, is_given=True, shift=shift)
     dtypes = [
         np.dtype(np.float64) if picture.shift else picture.pixels.dtype for picture in pictures
     ]

@@ -133,14 +133,10 @@ def test_the_next_image_has_the_report_of_a_search_of_its_own(
     assert len(repetitions) == max(0, len(images) - 1 - first)
 
 
-@pytest.mark.parametrize(
-    ("data_range", "is_repeated"),
-    [((0, 65535), True), ((-(2.0**31), 2.0**31), False)],  # the values of the second are scaled
-)
+@pytest.mark.parametrize("data_range", [(0, 65535), (-(2.0**31), 2.0**31)])
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32])
-def test_integers_of_32_bits_are_searched_as_floats(
-    data_range, is_repeated, dtype, astronaut, repetitions
-):
+def test_integers_of_32_bits_are_searched_as_floats(data_range, dtype, astronaut, repetitions):
+    """The values of the wider range are scaled."""
     images = [astronaut[top : top + 90, 30:150].astype(dtype) * 257 for top in (0, 60, 200)]
     kernel = images[1][20:40, 50:74].copy()
     options = {"metric": "ssd", "data_range": data_range, "top": 2, "memory": 10**9}
@@ -148,7 +144,60 @@ def test_integers_of_32_bits_are_searched_as_floats(
     for image in images:
         own = searched_first(image, kernel, map=True, **options)
         assert_same(matcher.match(image, map=True), own)
-    assert repetitions == [True] * is_repeated
+    assert repetitions == [True]
+
+
+def outcome(search, image):
+    """The report of a search, or what it says of an image that it refuses."""
+    try:
+        return search(image)
+    except InputError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kernel_type", "scale", "data_range"),
+    [
+        (np.int8, np.int8, 0.5, (-128, 127)), (np.int16, np.int16, 1, (0, 255)),
+        (np.int16, np.uint8, 1, (0, 255)), (np.int16, np.int16, 1, (-300.5, 300)),
+        (np.int16, np.int16, 100, None), (np.float16, np.float16, 1 / 255, None),
+        (np.float16, np.float16, 1, (0, 255)), (np.float32, np.float32, 1, None),
+        (np.float32, np.uint8, 1 / 255, None), (np.float32, np.float32, 1e-30, None),
+        (np.float64, np.float64, 1e30, (0, 256e30)), (np.float64, np.float32, 1, None),
+        (np.uint16, np.uint8, 257, None), (np.uint32, np.float64, 1, (0, 255)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("metric", METRICS)
+def test_images_whose_values_are_converted(
+    dtype, kernel_type, scale, data_range, metric, astronaut, repetitions
+):
+    """A kernel may have another type, and scores no range; the last images are no repetitions."""
+    photo = astronaut[..., 1].astype(np.float64)
+    images = [(photo[top : top + 90, 30:150] * scale).astype(dtype) for top in (0, 60, 200)]
+    kernel = photo[80:100, 50:74] * (1 if kernel_type is np.uint8 else scale)
+    kernel = kernel.astype(kernel_type)
+    bright, dark, negative = images[1].copy(), images[1].copy(), images[1].copy()
+    bright[3, 4] = min(1000 * scale, np.finfo(dtype).max if dtype in FLOATS else 120)
+    dark[:] = images[1] / 64
+    negative[5, 6] = -1 * (dtype not in (np.uint16, np.uint32))
+    images += [bright, dark, negative, images[0]]
+    if dtype in FLOATS:
+        images.append(images[1].copy())
+        images[-1][7, 8] = np.nan
+    options = {"metric": metric, "data_range": data_range, "top": 2, "memory": 10**9}
+    matcher = Matcher(kernel, **options)
+    for image in images:
+        own = outcome(lambda one: searched_first(one, kernel, map=True, **options), image)
+        found = outcome(lambda one: matcher.match(one, map=True), image)
+        if isinstance(own, str):
+            assert found == own
+        else:
+            assert_same(found, own)
+    if not isinstance(outcome(matcher.match, images[0]), str):
+        before = len(repetitions)
+        for top in (20, 100, 150, 170):
+            matcher.match((photo[top : top + 90, 40:160] * scale).astype(dtype), map=True)
+        assert True in repetitions[before:]
 
 
 def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
