@@ -260,6 +260,8 @@ static const char *misfit_of_ranges(const double *ranges, const Task *t, Py_ssiz
         const double middle = ranges[i], half = ranges[channels + i];
         if (!(fabs(middle) <= FLT_MAX && half >= 0 && half <= FLT_MAX))
             return "a middle or half of a range is not finite";
+        if (half > 0 && half < LEAST_HALF)
+            return "half of a range is too small to divide by";
         if (t->type < FLOATS && (middle - half < 0 || middle + half > most ||
                                  floor(middle - half) != middle - half ||
                                  floor(middle + half) != middle + half))

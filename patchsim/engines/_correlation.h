@@ -115,6 +115,7 @@
 /* Curves that are made for a kernel's values, in place of these factors: pieces that are straight. */
 #define PIECES 32
 #define KNOTS (PIECES + 1)
+#define LEAST_HALF 0x1p-110 /* of a range that is more than one value: nothing over it overflows */
 #define OF_PIECES (PIECES / 2 - 0x1p-17) /* in place of half, that what is rounded stays below PIECES */
 #define MOST_ON_CURVE 2 /* as far from 0 as a knot may be, but for what is added to X */
 /* A value on a curve is off by at most this times its largest knot and, because pieces are told by

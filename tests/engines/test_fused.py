@@ -1503,6 +1503,11 @@ OF_KERNEL = (
         {"metric": "sad", "means": np.full((1, 4), -1.0)},
         {"metric": "sad", "means": np.full((1, 4), math.nan)},
         {"metric": "sad", "means": np.full((1, 4), math.inf)},
+        {
+            "metric": "sad",
+            "image": np.zeros((20, 20, 2), np.float32),
+            "means": np.array([[0.0, 0.0, 1.0, 1e-39]]),
+        },
         {"metric": "sad", "means": np.array([[9.0, 9.0, 3.0, 2.5]])},  # ends between two bytes
         {"metric": "sad", "means": np.array([[9.0, 9.0, 3.0, 10.0]])},  # begins below 0
         {"metric": "sad", "means": np.array([[9.0, 200.0, 3.0, 56.0]])},  # ends above 255
