@@ -183,7 +183,7 @@ class Repeated(NamedTuple):
             kernel_bytes = candidates.kernel_bytes(plan.chosen, plan.tile)
             if not self.kept.has_room(kernel_bytes, plan.memory):
                 return None
-            if _is_one_tile(engine, plan, is_alone=self.alone is not None):
+            if _is_one_tile(engine, plan, self.alone.place_count if self.alone else 0):
                 scorer = PreparedKernels(self.kept).alone(plan, self.job.kernel)
         alone = self.alone and self.alone.with_plan(plan)
         return self._replace(job=self.job._replace(plan=plan), scorer=scorer, alone=alone)
@@ -218,7 +218,8 @@ class Repeated(NamedTuple):
             places = self._places(pixels, bounds, self.alone.place_count)
             if places is not None:
                 self._tell_of(0, started)
-                return self.alone.report(places, bounds.error, bounds.map, image, started)
+                error = float(np.max(bounds.error))
+                return self.alone.report(places, error, bounds.map, image, started)
             if bounds.blocks is None:  # which a store takes
                 bounds = None
         windows = self._windows(pixels, bounds)
@@ -301,15 +302,20 @@ def _picture(array: NDArray[Any], name: str) -> Picture:
     return Picture(name, pixels, shift=arrays.shift_of(dtype), is_half=arrays.is_half(dtype))
 
 
-def _is_one_tile(engine: MapEngine, plan: Plan, *, is_alone: bool) -> bool:
-    """Return whether one call of an engine scores a map, and its scores tell the best window."""
+def _is_one_tile(engine: MapEngine, plan: Plan, place_count: int) -> bool:
+    """Return whether one call of an engine scores a map, and its scores tell the best windows.
+
+    `place_count` is 0 where other windows matter, too.
+    """
     problem = plan.problem
     is_whole = plan.tile == problem.map_shape
     if engine.can_bound_blocks(problem):
         return is_whole
-    # Exact scores tell the best window alone, without bounds of blocks.
-    is_exact = engine.IS_EXACT and engine.refuse(problem._replace(exact=True)) is None
-    return is_alone and is_exact and (is_whole or _can_be_one_tile(plan))
+    # Without bounds of blocks, exact scores tell the best windows, and others with an error each
+    # the best one.
+    is_exact = engine.refuse(problem._replace(exact=True)) is None
+    is_told = place_count > 0 if is_exact else place_count == 1
+    return engine.IS_EXACT and is_told and (is_whole or _can_be_one_tile(plan))
 
 
 def _can_be_one_tile(plan: Plan) -> bool:

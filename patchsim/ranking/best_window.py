@@ -14,6 +14,7 @@ from patchsim.metrics import Exact
 from patchsim.ranking.score_map import ROUNDING, TOGETHER
 
 _LEAST = np.float32(-math.inf)
+_MOST_AGAIN = 16  # of so many windows one is scored again
 
 
 def contenders(scores: NDArray[np.floating], largest: float, error: float) -> list[int]:
@@ -84,7 +85,8 @@ def best_window(
     Parameters
     ----------
     bounds : Bounds
-        Those of the whole map, with `blocks` or without an error; no window is hidden.
+        Those of the whole map, with `blocks`, with an error of each score, or without one; no
+        window is hidden.
     exact : int64 arrays (y, x) -> float64 array
         The exact scores of the windows with these top-left pixels.
     stride : (y, x)
@@ -92,11 +94,12 @@ def best_window(
     Returns
     -------
     (y, x, score) or None
-        None if a store has to tell: windows of several blocks could be the best, or many of one.
+        None if a store has to tell: windows of several blocks could be the best, or many.
     """
     blocks = bounds.blocks
+    if blocks is None and np.ndim(bounds.error) > 0:
+        return _best_of_each_error(bounds, exact, stride)
     if blocks is None:
-        assert np.ndim(bounds.error) == 0, "scores are exact"
         assert bounds.error == 0, "scores are exact"
         row, col = divmod(int(bounds.map.argmax()), bounds.map.shape[1])
         return row * stride[0], col * stride[1], float(bounds.map[row, col])
@@ -112,6 +115,20 @@ def best_window(
     if not float(upper_bounds.max()) + ROUNDING < best[2]:
         return None
     return best[0] * stride[0], best[1] * stride[1], best[2]
+
+
+def _best_of_each_error(
+    bounds: Bounds, exact: Exact, stride: tuple[int, int]
+) -> tuple[int, int, float] | None:
+    """Return y, x and score of the best window of scores with an error each, as `best_window`."""
+    scores = bounds.map
+    floor = float((scores - bounds.error).max()) - 2 * ROUNDING
+    numbers = np.flatnonzero(scores + bounds.error >= floor)
+    # More would take as long as all scores did.
+    if len(numbers) == 0 or len(numbers) > max(TOGETHER, scores.size // _MOST_AGAIN):
+        return None
+    row, col, score = best_contender(scores, numbers.tolist(), exact, (0, 0), stride)
+    return row * stride[0], col * stride[1], score
 
 
 def best_places(

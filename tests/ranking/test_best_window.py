@@ -69,6 +69,39 @@ def test_a_missing_score_is_no_best():
     assert found(true, scores, np.zeros((3, 4), np.float32))[0] is None
 
 
+@pytest.mark.parametrize("error", [1e-9, 1e-3, 0.02])
+def test_it_is_the_best_of_scores_with_an_error_each(error):
+    rng = np.random.default_rng(6)
+    shares = []
+    for _ in range(60):
+        true = 0.9 * rng.random(SHAPE) ** rng.choice([0.01, 0.1, 1])
+        true[tuple(rng.integers(0, SHAPE, (rng.integers(1, 40), 2)).T)] = 0.9  # equal ones
+        errors = rng.random(SHAPE) * error
+        scores = true + errors * rng.uniform(-1, 1, SHAPE)
+        asked = []
+
+        def exact(y, x, true=true, asked=asked):
+            asked.append(len(y))
+            return true[y // STRIDE[0], x // STRIDE[1]]
+
+        best = best_window(Bounds(scores, errors), exact, STRIDE)
+        if best is None:
+            assert (scores + errors >= (scores - errors).max()).sum() > true.size // 16
+            continue
+        row, col = divmod(int(true.argmax()), SHAPE[1])
+        assert best == (row * STRIDE[0], col * STRIDE[1], true[row, col])
+        assert scores[row, col] == true[row, col]
+        shares.append(sum(asked) / true.size)
+    assert len(shares) > 10
+    assert max(shares) <= 1 / 16
+
+
+def test_a_missing_score_among_those_with_an_error_each_is_no_best():
+    scores = np.full(SHAPE, 0.25)
+    scores[70, 5] = np.nan
+    assert best_window(Bounds(scores, np.zeros(SHAPE)), lambda *_: None, STRIDE) is None
+
+
 @pytest.mark.parametrize("overlap", [0, 0.3, 0.9, 1])
 @pytest.mark.parametrize("error", [0.0, 1e-6, 1e-3])
 def test_the_best_places_are_those_of_a_store(error, overlap):
