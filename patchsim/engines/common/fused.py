@@ -68,7 +68,7 @@ def refusal(problem: Problem, *, is_direct: bool) -> str | None:
     if problem.weight_sum is not None or problem.opaque_level is not None:
         return f"its {problem.metric} takes no masks"
     if problem.kernel[2] > extension.MOST_CHANNELS:
-        return f"its {problem.metric} takes {extension.MOST_CHANNELS} channels"
+        return f"its {problem.metric} takes up to {extension.MOST_CHANNELS} channels"
     if not _is_exact(problem):
         return "its sums over so many pixels are not exact; use a smaller kernel"
     if is_direct:
@@ -87,7 +87,7 @@ def _refusal_of_sad(problem: Problem, *, is_direct: bool) -> str | None:
     if problem.opaque_level is not None:
         return "its sad takes images all visible"
     if problem.kernel[2] > sad_terms.MOST_CHANNELS:
-        return f"its sad takes {sad_terms.MOST_CHANNELS} channels"
+        return f"its sad takes up to {sad_terms.MOST_CHANNELS} channels"
     if _is_too_large(problem, _MOST_TRANSFORMS["sad"]):
         return "its transforms are too short for the kernel"
     return None
@@ -107,7 +107,7 @@ def _refusal_of_direct_sums(problem: Problem) -> str | None:
     if not taps_at_once(problem):
         return f"this processor has no instruction for its {problem.metric} of {problem.dtype}"
     if max(problem.kernel[:2]) > extension.SIDE:
-        return f"its {problem.metric} takes kernels of {extension.SIDE} pixels a side"
+        return f"its {problem.metric} takes kernels of up to {extension.SIDE} pixels a side"
     if problem.dtype == "uint8" and problem.taps * 255 * 128 >= 1 << 31:
         return "its sums over so many pixels do not fit 32 bits; use a smaller kernel"
     return None

@@ -75,7 +75,7 @@ def refusal(problem: Problem) -> str | None:
         return "its scores are rounded to float32"
     channels = problem.kernel[2]
     if channels > extension.MOST_WEIGHTED_CHANNELS:
-        return f"it takes {extension.MOST_WEIGHTED_CHANNELS} channels"
+        return f"it takes up to {extension.MOST_WEIGHTED_CHANNELS} channels"
     is_slow = problem.metric == "zncc" and problem.dtype not in INTEGER_RANGE
     # Parts of the image that are all visible have to be taken, too.
     cut_for = partial(_cut_for, problem._replace(opaque_level=None))
