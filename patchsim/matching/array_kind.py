@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_TYPES = tuple(map(np.dtype, ("u1", "u2", "i1", "i2", "i4", "u4", "f2", "f4", "f8")))
+_TYPES = tuple(map(np.dtype, ("?", "u1", "u2", "i1", "i2", "i4", "u4", "f2", "f4", "f8")))
 
 
 class Kind(NamedTuple):

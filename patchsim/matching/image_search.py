@@ -136,7 +136,7 @@ class ImageSearch:
                     from patchsim.matching.repeated import Repeated  # of arrays alone
 
                     self.repeated = Repeated.of(
-                        self.kind, display_source, options=options, search=search, report=made,
+                        self.kind, options=options, search=search, report=made,
                         kernels=self.kernels.pictures, comparisons=self.comparisons,
                         scene=scene, outputs=outputs, kept=self.kept,
                     )  # fmt: skip

@@ -48,8 +48,8 @@ class Matcher:
     are kept for images of one shape, too, and so are the transforms of kernels (up to 64 MiB,
     and up to 1/64 of `memory`). An engine that takes long to prepare a kernel is therefore chosen
     sooner than by `match`. With one kernel an array is searched soonest if it has the shape
-    and type of the two before (uint8, uint16, int32, uint32, float32 or float64), and there are no
-    files and no observer. A matcher gives the same answers at any time, so that several threads may
+    and type of the two before, in this machine's byte order, and there are no files and no
+    observer. A matcher gives the same answers at any time, so that several threads may
     use it at once, and it can be pickled. It does not copy arrays: they must not change while it is
     used.
 

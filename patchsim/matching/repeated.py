@@ -95,7 +95,6 @@ class Repeated(NamedTuple):
     def of(
         cls,
         kind: Kind,
-        image: object,
         *,
         options: Options,
         kernels: Sequence[Picture],
@@ -108,11 +107,11 @@ class Repeated(NamedTuple):
     ) -> Repeated | None:
         """Return what the next image of a kind needs, or None if it takes a search of its own.
 
+        `kind` is that of the image that was searched.
+
         Parameters
         ----------
         kind : Kind
-        image : array
-            The image that was searched, which is of the kind.
         options, scene, outputs
             As for `assemble.report`.
         kernels : sequence of Picture
@@ -124,7 +123,7 @@ class Repeated(NamedTuple):
         kept : KeptKernels
             The kernels that stay prepared.
         """
-        if options.has_criteria or options.subpixel or len(search.jobs) != 1:
+        if options.has_criteria or options.subpixel or not len(search.jobs) == len(kernels) == 1:
             return None
         (job,), (kernel,) = search.jobs, kernels
         plan, pixels = job.plan, job.pixels
@@ -134,20 +133,20 @@ class Repeated(NamedTuple):
             pixels.shape == (*kind.shape[:2], channels)
             and kernel.pixels.shape[2] == channels
             and scene.visible is None
+            and (options.region, options.padding) == (None, "valid")
             and options.poses is None
             and not options.invert
         )
         if not is_whole or search.block_cache is not None or plan.problem.device != "cpu":
             return None
-        assert isinstance(image, np.ndarray), "it is of the kind"
-        picture, compared = _picture(image, scene.names[0]), (pixels, scene.kernels[0].pixels)
-        as_before = AsBefore.of(picture, kernel, comparisons, options, compared)
+        as_before = AsBefore.of(kind.dtype, kernel, comparisons, options, scene)
         if as_before is None:
             return None
         alone = BestAlone.of(report, job, options, keeps_map=kind.keeps_map)
         if report.notices:  # `alone` tells those of small values of the next image, too
-            small = advice.small_values(picture, kernels, options)
-            if alone is None or list(report.notices) != small:
+            small = advice.small_values(Picture(scene.names[0], pixels), kernels, options)
+            is_told = alone is not None and as_before.is_plain
+            if not is_told or list(report.notices) != small:
                 return None
         base = cls(
             kind=kind,
@@ -208,6 +207,8 @@ class Repeated(NamedTuple):
         # Nothing was told of the kernel, so that it is not flat.
         if advice.small_values(picture, self.kernels, options) != self._notices:
             return None
+        shape = pixels.shape[:2]
+        del picture  # whose pixels may be others
         if self.soonest is not None:
             soonest, alone = self.soonest
             best = soonest.best_of(pixels)
@@ -244,7 +245,7 @@ class Repeated(NamedTuple):
             scene,
             options,
             self.outputs,
-            pixels.shape[:2],
+            shape,
             notices,
             skipped=(),
             best_below=below,

@@ -10,9 +10,11 @@ from patchsim import metrics
 from patchsim.errors import InputError
 from patchsim.options import Options
 from patchsim.pictures.reader import Picture
+from patchsim.scene import color as colors
 from patchsim.scene import value_range
+from patchsim.scene.build import Scene
 from patchsim.scene.by_profile import ByProfile
-from patchsim.scene.comparison import Comparison, Comparisons
+from patchsim.scene.comparison import Comparison
 from patchsim.types import Pixels
 
 
@@ -22,83 +24,85 @@ class AsBefore(NamedTuple):
     Attributes
     ----------
     options : Options
+    comparisons : ByProfile
+        How the kernel is compared with images.
     kernel : array [h, w, C]
         The kernel as it is compared.
     can_have_offset : bool
         Whether both are compared less an offset depends on the image.
-    converts : (Comparisons, Comparison) or None
-        How the image was brought to the type and range; None if its own values are compared.
+    is_plain : bool
+        The own values of both are compared, as long as they lie in the data range.
     """
 
     options: Options
+    comparisons: ByProfile
     kernel: Pixels
     can_have_offset: bool
-    converts: tuple[Comparisons, Comparison] | None
+    is_plain: bool
 
     @classmethod
     def of(
         cls,
-        image: Picture,
+        dtype: np.dtype[np.generic],
         kernel: Picture,
         comparisons: ByProfile,
         options: Options,
-        compared: tuple[Pixels, Pixels],
+        scene: Scene,
     ) -> AsBefore | None:
-        """Return what is known, or None if more was done to the image than is done here.
+        """Return what is known of images, or None if more is done to them than is done here.
 
         Parameters
         ----------
-        image, kernel : Picture
-            The pixels of the image are those of the array.
+        dtype : dtype
+            That of the array before.
+        kernel : Picture
         comparisons : ByProfile
-            How the kernel is compared with images.
         options : Options
-        compared : (array [H, W, C], array [h, w, C])
-            The image and the kernel as they were compared.
+        scene : Scene
+            That of the array before, which has all of its pixels.
         """
-        pixels, kernel_pixels = compared
-        can_have_offset = _has_offset(kernel_pixels, kernel_pixels, options.metric)
-        known = cls(options, kernel_pixels, can_have_offset, None)
-        given = image.pixels, kernel.pixels
-        is_plain = all(one.dtype == pixels.dtype for one in given) and not image.shift
-        is_usual = is_plain and all(value_range.is_as_usual(one, options) for one in given)
-        if is_usual and np.array_equal(image.pixels, pixels):
-            return known
-        beside = comparisons.beside(image, options)
-        comparison = _comparison(image, beside.comparisons, options)
-        if comparison is None or beside.in_srgb:
+        compared = scene.kernels[0].pixels
+        has_offset = compared.dtype.kind == "f" and scene.zero.any()
+        if options.color not in colors.LINEAR or has_offset:
             return None
-        converted = comparison.conversion.in_range(image.pixels, image.shift)
-        is_all = converted.dtype == pixels.dtype and np.array_equal(converted, pixels)
-        return known._replace(converts=(beside.comparisons, comparison)) if is_all else None
+        is_plain = (
+            dtype == compared.dtype == kernel.pixels.dtype
+            and not kernel.shift
+            and np.array_equal(kernel.pixels, compared)
+            and all(value_range.is_as_usual(one, options) for one in (scene.image, compared))
+        )
+        can_have_offset = _has_offset(compared, compared, options.metric)
+        return cls(options, comparisons, compared, can_have_offset, is_plain)
 
     def pixels(self, image: Picture) -> Pixels | None:
         """Return the pixels of the next image as they are compared.
 
         None if its values are refused, have another range, or are compared less an offset.
         """
-        pixels = image.pixels
-        if self.converts is not None:
-            comparisons, comparison = self.converts
-            if _comparison(image, comparisons, self.options) is not comparison:
+        pixels, options = image.pixels, self.options
+        if not self.is_plain:
+            comparison = self._comparison(image)
+            # A kernel is made once for each type and range, and anew for each offset.
+            if comparison is None or not comparison.has_kernel(self.kernel):
                 return None
             pixels = comparison.conversion.in_range(pixels, image.shift)
-        elif not value_range.is_as_usual(pixels, self.options):
+        elif not value_range.is_as_usual(pixels, options):
             return None
-        if self.can_have_offset and _has_offset(pixels, self.kernel, self.options.metric):
+        if self.can_have_offset and _has_offset(pixels, self.kernel, options.metric):
             return None
         return pixels
 
-
-def _comparison(image: Picture, comparisons: Comparisons, options: Options) -> Comparison | None:
-    """Return how an image is compared, or None if it is refused, as its own search tells."""
-    ends = value_range.extent(image)
-    data_range = comparisons.data_range(image, ends)
-    try:
-        value_range.check_values(image, data_range, options.metric, ends)
-        return comparisons.of(image, ends, data_range, options.memory)
-    except InputError:
-        return None
+    def _comparison(self, image: Picture) -> Comparison | None:
+        """Return how an image is compared, or None if it is refused, as its own search tells."""
+        beside, ends = self.comparisons.beside(image, self.options), value_range.extent(image)
+        if beside.in_srgb:
+            return None
+        data_range = beside.comparisons.data_range(image, ends)
+        try:
+            value_range.check_values(image, data_range, self.options.metric, ends)
+            return beside.comparisons.of(image, ends, data_range, self.options.memory)
+        except InputError:
+            return None
 
 
 def _has_offset(image: Pixels, kernel: Pixels, metric: str) -> bool:

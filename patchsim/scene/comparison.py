@@ -127,6 +127,10 @@ class Comparison:
                 del self._less_offset[next(iter(self._less_offset))]
         return checked
 
+    def has_kernel(self, kernel: Pixels) -> bool:
+        """Return whether a kernel as it is compared is the very one that was made here."""
+        return any(one.pixels is kernel for one in self._kernels)
+
     @property
     def names(self) -> list[str]:
         """The names of the kernels."""

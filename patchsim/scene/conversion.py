@@ -46,7 +46,11 @@ class Conversion:
     ) -> None:
         self._color = options.color
         self._common = value_range.common(
-            pictures, options.data_range, may_shift=_can_shift(options), power=power
+            pictures,
+            options.data_range,
+            may_shift=options.metric != "ncc",  # a cosine depends on where 0 is
+            may_round=_can_round(options),
+            power=power,
         )
         self._is_free_of_scale = is_free_of_scale(options)
         self._channels = common_channels(pictures, options.color)
@@ -150,16 +154,13 @@ def is_free_of_scale(options: Options) -> bool:
     return formula.correlates and options.color in colors.LINEAR and not depends
 
 
-def _can_shift(options: Options) -> bool:
-    """Return whether scores stay the same if all values are shifted.
+def _can_round(options: Options) -> bool:
+    """Return whether values that are made of integers may be integers, too.
 
-    A cosine depends on where 0 is. Colours are rounded to integers, and so are posed kernels, which
-    matters where the data range has few of them.
+    Colours are rounded to them, and so are posed kernels, which matters where the data range has
+    few of them.
     """
     low, high = options.data_range or (0, 1)
     span = high - low
-    return (
-        options.metric != "ncc"
-        and options.color in (colors.DEFAULT, "rgb")
-        and (options.poses is None or span >= _MANY_LEVELS)
-    )
+    is_posed = options.poses is not None
+    return options.color in (colors.DEFAULT, "rgb") and (not is_posed or span >= _MANY_LEVELS)

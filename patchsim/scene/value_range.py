@@ -109,6 +109,7 @@ def common(
     data_range: tuple[float, float] | None,
     *,
     may_shift: bool = True,
+    may_round: bool = True,
     power: int | None = None,
 ) -> CommonRange:
     """Return the type and range in which pictures are compared.
@@ -125,14 +126,16 @@ def common(
     data_range : (low, high), optional
     may_shift : bool
         Whether the scores stay the same if all values are shifted.
+    may_round : bool
+        Whether values that are made of integers may be integers, too.
     power : int, optional
         The power of two by which floats are scaled, in place of the one that suits the data range.
     """
     if any(picture.shift for picture in pictures) and data_range is not None:
         shift = max(0, -math.floor(data_range[0]))
         are_integers = all(picture.pixels.dtype.kind == "u" for picture in pictures)
-        can_shift = (may_shift or shift == 0) and are_integers
-        if can_shift and data_range[1] + shift <= np.iinfo(np.uint16).max:
+        may_be_integers = may_round and (may_shift or shift == 0) and are_integers
+        if may_be_integers and data_range[1] + shift <= np.iinfo(np.uint16).max:
             low, span = float(data_range[0]) + shift, check_range(data_range)
             return CommonRange(np.dtype(np.uint16), low, span, is_given=True, shift=shift)
     dtypes = [
@@ -146,6 +149,12 @@ def common(
         usual = CommonRange(dtype, 0.0, INTEGER_RANGE.get(type_name(dtype), 1), is_given=False)
         return _scaled(usual, power or 0)
     size = max(map(abs, data_range))
+    if dtype.kind != "f" and math.frexp(size)[1] > _LARGEST_RANGE:  # whose square is no float
+        low, high = data_range
+        raise InputError(
+            f"the data range {low:g} to {high:g} is too wide for {type_name(dtype)};"
+            " give that of the pictures' values"
+        )
     ends = [_in_type(data_range, one) for one in pictures]  # each one's values lie in its own
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     span = check_range((low, high))
@@ -296,7 +305,7 @@ def check_values(
     if data_range is None and values.dtype.kind == "u" and not picture.shift:
         return
     low, high = _in_type(data_range or (0.0, 1.0), picture)
-    if ends is None or picture.pixels.dtype.kind == "u":
+    if ends is None or (values.dtype.kind == "u" and not picture.shift):
         ends = float(values.min()) - picture.shift, float(values.max()) - picture.shift
     smallest, largest = ends
     if not (np.isfinite(smallest) and np.isfinite(largest)):

@@ -232,6 +232,13 @@ def test_a_range_that_is_wider_than_a_float_is_told_from_an_empty_one(image):
             match(image, image[11:20, 7:19], data_range=ends)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_range_whose_square_is_no_float_is_too_wide_for_integers(metric, rng):
+    image = rng.integers(0, 256, (30, 40), dtype=np.uint8)
+    with pytest.raises(InputError, match=r"0 to 1e\+303 is too wide for uint8"):
+        match(image, image[11:20, 7:19], metric=metric, data_range=(0, 1e303))
+
+
 def test_the_least_values_have_a_range(image):
     image = np.rint(image * 3) * 5e-324
     (notice,) = match(image, image[11:20, 7:19]).notices

@@ -15,6 +15,7 @@ from patchsim.choices import METRICS
 from patchsim.engines import pruned
 from patchsim.matching.repeated import Repeated
 from patchsim.metrics.window_sums import Pair as WindowSums
+from patchsim.scene import color
 
 
 @pytest.fixture
@@ -193,11 +194,49 @@ def test_images_whose_values_are_converted(
             assert found == own
         else:
             assert_same(found, own)
-    if not isinstance(outcome(matcher.match, images[0]), str):
-        before = len(repetitions)
-        for top in (20, 100, 150, 170):
-            matcher.match((photo[top : top + 90, 40:160] * scale).astype(dtype), map=True)
-        assert True in repetitions[before:]
+    usual = [(photo[top : top + 90, 40:160] * scale).astype(dtype) for top in (60, 100, 150, 170)]
+    if all(not isinstance(outcome(matcher.match, image), str) for image in usual):
+        repetitions.clear()
+        for image in usual:
+            matcher.match(image, map=True)
+        assert repetitions[-2:] == [True, True]
+    else:  # differences of pixels that have no range
+        assert metric in ("sad", "ssd")
+        assert data_range is None
+
+
+@pytest.mark.parametrize("data_range", [None, (0, 255)])
+def test_colours_that_stay_as_they_are_are_converted_alike(data_range, rng):
+    """Most colours are others in `hsv`, but for some."""
+    colours = np.array([[(130, 129, 128), (147, 136, 131), (254, 179, 145)]], np.uint8)
+    assert np.array_equal(color.convert(colours, 3, "hsv", low=0, span=255), colours)
+    still = colours[0, rng.integers(0, 3, (60, 80))]
+    photo = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    kernel = photo[20:30, 30:42].copy()
+    matcher = Matcher(kernel, color="hsv", data_range=data_range)
+    for image in (still, still.copy(), photo):
+        own = searched_first(image, kernel, color="hsv", data_range=data_range)
+        assert_same(matcher.match(image), own)
+
+
+def test_kernels_that_are_left_out_are_no_repetition(rng, repetitions):
+    images = rng.integers(0, 256, (3, 50, 60), dtype=np.uint8)
+    kernels = [images[2, 10:20, 30:40].copy(), np.zeros((6, 6), np.uint8)]
+    matcher = Matcher(kernels, metric="zncc", top=1)
+    for image in images:
+        assert_same(matcher.match(image), searched_first(image, kernels, metric="zncc", top=1))
+    assert repetitions == []
+
+
+def test_regions_and_padding_are_no_repetition(rng, repetitions):
+    """The windows may be as many as those of the whole array."""
+    images = rng.integers(0, 256, (3, 50, 60), dtype=np.uint8)
+    kernel = images[2, 10:21, 30:41].copy()
+    options = {"region": (5, 5, 50, 40), "padding": "zero", "top": 1}
+    matcher = Matcher(kernel, **options)
+    for image in images:
+        assert_same(matcher.match(image), searched_first(image, kernel, **options))
+    assert repetitions == []
 
 
 def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):

@@ -121,6 +121,18 @@ def test_what_cannot_be_shifted_is_compared_as_floats(rng):
         assert report.plans[0].problem.dtype == "float64"
 
 
+@pytest.mark.parametrize("metric", ["sad", "ssd", "zncc", "ncc"])
+def test_a_range_from_0_on_takes_no_shift(metric, rng):
+    image, kernel = pair(rng, "i2", 0, 8)
+    for color, dtype in (("auto", "uint16"), ("gray", "float64")):  # which rounds few levels
+        options = {"metric": metric, "data_range": (0, 8), "color": color}
+        report = patchsim.match(image, kernel, **options)
+        assert report.plans[0].problem.dtype == dtype
+        floats = patchsim.match(image.astype(float), kernel.astype(float), **options)
+        assert [one.score for one in report] == pytest.approx([one.score for one in floats])
+        assert [(one.x, one.y) for one in report] == [(one.x, one.y) for one in floats]
+
+
 class Foreign:
     """An object of another library."""
 
