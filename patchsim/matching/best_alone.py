@@ -93,15 +93,15 @@ class BestAlone(NamedTuple):
         ----------
         places : sequence of (y, x, score)
             Its best windows that do not overlap, `place_count` of them.
-        error : float
-            The largest error of a score.
+        error : float or array [rows, cols]
+            The largest error of a score, or that of each.
         score_map : float array [rows, cols] or None
             The scores of all windows, if they were kept.
         image : array
         started : float
             When the search began, in seconds of `time.perf_counter`.
         """
-        assert isinstance(error, float), "it is that of a map of one tile, or of a store"
+        largest_error = error if isinstance(error, float) else float(error.max())
         down, across = self.origin
         next_score = places[self.top][2] if self.has_margins else None
         matches = tuple(
@@ -117,8 +117,8 @@ class BestAlone(NamedTuple):
             for y, x, score in places[: self.top]
         )
         (kernel,) = self.of_report["kernels"]
-        if kernel.tolerance != error:
-            kernel = replace(kernel, tolerance=error)
+        if kernel.tolerance != largest_error:
+            kernel = replace(kernel, tolerance=largest_error)
         maps: tuple[NDArray[np.float32], ...] = ()
         if self.keeps_map:
             assert score_map is not None, "it was asked for"

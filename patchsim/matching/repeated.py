@@ -219,8 +219,7 @@ class Repeated(NamedTuple):
             places = self._places(pixels, bounds, self.alone.place_count)
             if places is not None:
                 self._tell_of(0, started)
-                error = float(np.max(bounds.error))
-                return self.alone.report(places, error, bounds.map, image, started)
+                return self.alone.report(places, bounds.error, bounds.map, image, started)
             if bounds.blocks is None:  # which a store takes
                 bounds = None
         windows = self._windows(pixels, bounds)
