@@ -14,6 +14,7 @@ from patchsim.geometry.area import Region, check_region
 from patchsim.machine.memory import default_limit
 from patchsim.machine.threads import clamp
 from patchsim.matching import inputs
+from patchsim.matching.array_kind import Kind, kind_of
 from patchsim.matching.image_search import ImageSearch
 from patchsim.matching.opened_image import Opened, in_room, open_image
 from patchsim.options import Given, Options, check_keywords
@@ -27,7 +28,6 @@ from patchsim.search.prepared import KeptKernels
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from patchsim.matching.array_kind import Kind
     from patchsim.matching.delegated import DelegatedSearch
     from patchsim.matching.repeated import Repeated
     from patchsim.output.targets import PathLike
@@ -233,7 +233,7 @@ class Matcher:
             given = memory if memory is not None or not self._has_own_memory else options.memory
             bands = cluster.band_source(self, path, region=region, memory=given, observer=observer)
         is_single = is_told or asked.has_files or options.frame is not None or cluster is not None
-        kind = None if is_single else _kind_of(image, map)
+        kind = None if is_single else kind_of(image, map)
         made = self._repetition(image, kind, options, started)
         if made is not None:
             return made
@@ -294,12 +294,6 @@ class Matcher:
         if threads is not None:
             options = replace(options, threads=clamp(positive_integer(threads, "threads")))
         return options
-
-
-def _kind_of(image: Source, map_asked: bool | PathLike | None) -> Kind | None:
-    from patchsim.matching import array_kind  # here, because searches of files need none
-
-    return array_kind.kind_of(image, map_asked)
 
 
 def _delegated_path(cluster: DelegatedSearch, image: Source, options: Options, asked: Asked) -> str:

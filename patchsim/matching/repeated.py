@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from patchsim.options import Options
 from patchsim.output.notebook import ImageDisplay
 from patchsim.output.report import Report
 from patchsim.output.targets import Outputs
-from patchsim.pictures import arrays
-from patchsim.pictures.reader import Picture
+from patchsim.pictures.reader import Picture, of_array
 from patchsim.planning import candidates
 from patchsim.ranking.best_window import best_places, best_window
 from patchsim.ranking.block_cache import BlockCache
@@ -36,8 +35,6 @@ from patchsim.search.prepared import KeptKernels, PreparedKernels
 from patchsim.search.stores import OPEN_BYTES, StoreMaker
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from patchsim.matching.ways import SearchArray
     from patchsim.pictures.reader import Source
     from patchsim.planning.planner import Plan
@@ -107,11 +104,10 @@ class Repeated(NamedTuple):
     ) -> Repeated | None:
         """Return what the next image of a kind needs, or None if it takes a search of its own.
 
-        `kind` is that of the image that was searched.
-
         Parameters
         ----------
         kind : Kind
+            That of the image that was searched.
         options, scene, outputs
             As for `assemble.report`.
         kernels : sequence of Picture
@@ -200,7 +196,7 @@ class Repeated(NamedTuple):
         if self.directly is not None and (search := self.directly.for_next()) is not None:
             return search(image, started)
         options, scene = self.options, self.scene
-        picture = _picture(image, scene.names[0])
+        picture = of_array(image, scene.names[0])
         pixels = self.as_before.pixels(picture)
         if pixels is None or flatness.is_flat(pixels):
             return None
@@ -220,8 +216,6 @@ class Repeated(NamedTuple):
             if places is not None:
                 self._tell_of(0, started)
                 return self.alone.report(places, bounds.error, bounds.map, image, started)
-            if bounds.blocks is None:  # which a store takes
-                bounds = None
         windows = self._windows(pixels, bounds)
         if self.alone is not None and self.alone.place_count == 1:
             best = windows.best(-math.inf)
@@ -292,14 +286,10 @@ class Repeated(NamedTuple):
             )
             return store
         maker = StoreMaker(plan, pixels, self.exact.on(pixels), None, self.kind.keeps_map)
-        store = maker.by_blocks(BlockCache(OPEN_BYTES), prepared.exactly(plan, self.job.kernel))
+        make = maker.of_all_windows if bounds.blocks is None else maker.by_blocks
+        store = make(BlockCache(OPEN_BYTES), prepared.exactly(plan, self.job.kernel))
         store.put(Tile(0, 0, *bounds.map.shape), bounds)
         return store
-
-
-def _picture(array: NDArray[Any], name: str) -> Picture:
-    dtype, pixels = array.dtype, arrays.to_pixels(array, name)
-    return Picture(name, pixels, shift=arrays.shift_of(dtype), is_half=arrays.is_half(dtype))
 
 
 def _is_one_tile(engine: MapEngine, plan: Plan, place_count: int) -> bool:

@@ -224,23 +224,27 @@ def from_stream(
     return upright(decoded, label, file, decoder_lines.notices(limits.name, told.lines))
 
 
+def of_array(array: NDArray[Any], name: str) -> Picture:
+    """Return an array [H, W] or [H, W, C] as a picture, with all of its channels and no notice.
+
+    Raises
+    ------
+    InputError
+        As `arrays.to_pixels`.
+    """
+    dtype, pixels = array.dtype, arrays.to_pixels(array, name)
+    return Picture(name, pixels, shift=arrays.shift_of(dtype), is_half=arrays.is_half(dtype))
+
+
 def _from_array(source: NDArray[Any], name: str, *, alpha: bool) -> Picture:
-    pixels, shift = arrays.to_pixels(source, name), arrays.shift_of(source.dtype)
-    notice = arrays.layout_notice(source.shape, name)
+    picture, notice = of_array(source, name), arrays.layout_notice(source.shape, name)
     notices = () if notice is None else (notice,)
-    array = Decoded(pixels, notices=notices, shift=shift, array_type=source.dtype)
+    array = Decoded(picture.pixels, notices=notices, shift=picture.shift, array_type=source.dtype)
     if alpha:
         from patchsim.pictures import fourth_channel
 
         array = fourth_channel.split(array)
-    return Picture(
-        name,
-        array.pixels,
-        notices=array.notices,
-        alpha=array.alpha,
-        shift=shift,
-        is_half=arrays.is_half(source.dtype),
-    )
+    return picture._replace(pixels=array.pixels, notices=array.notices, alpha=array.alpha)
 
 
 def _from_pil(image: Image.Image, name: str, memory: int | None, total: int | None) -> Picture:

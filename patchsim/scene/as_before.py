@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from patchsim import metrics
 from patchsim.errors import InputError
 from patchsim.options import Options
 from patchsim.pictures.reader import Picture
@@ -14,7 +13,7 @@ from patchsim.scene import color as colors
 from patchsim.scene import value_range
 from patchsim.scene.build import Scene
 from patchsim.scene.by_profile import ByProfile
-from patchsim.scene.comparison import Comparison
+from patchsim.scene.comparison import Comparison, common_offset
 from patchsim.types import Pixels
 
 
@@ -71,7 +70,7 @@ class AsBefore(NamedTuple):
             and np.array_equal(kernel.pixels, compared)
             and all(value_range.is_as_usual(one, options) for one in (scene.image, compared))
         )
-        can_have_offset = _has_offset(compared, compared, options.metric)
+        can_have_offset = common_offset(compared, [compared], options.metric) is not None
         return cls(options, comparisons, compared, can_have_offset, is_plain)
 
     def pixels(self, image: Picture) -> Pixels | None:
@@ -88,7 +87,8 @@ class AsBefore(NamedTuple):
             pixels = comparison.conversion.in_range(pixels, image.shift)
         elif not value_range.is_as_usual(pixels, options):
             return None
-        if self.can_have_offset and _has_offset(pixels, self.kernel, options.metric):
+        kernels = [self.kernel]
+        if self.can_have_offset and common_offset(pixels, kernels, options.metric) is not None:
             return None
         return pixels
 
@@ -103,9 +103,3 @@ class AsBefore(NamedTuple):
             return beside.comparisons.of(image, ends, data_range, self.options.memory)
         except InputError:
             return None
-
-
-def _has_offset(image: Pixels, kernel: Pixels, metric: str) -> bool:
-    """Return whether an image and a kernel are compared less an offset, which makes them others."""
-    is_free = metrics.formula_of(metric).subtracts_means and kernel.dtype.kind == "f"
-    return is_free and value_range.exact_offset(image, [kernel]) is not None

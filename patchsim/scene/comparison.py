@@ -101,11 +101,8 @@ class Comparison:
 
         It is for floats that vary little; see `value_range.exact_offset`.
         """
-        formula = metrics.formula_of(self._options.metric)
-        if image.dtype.kind != "f" or not formula.subtracts_means:
-            return None
         kernels = [kernel.pixels for kernel in self._kernels]
-        return value_range.exact_offset(image, kernels)
+        return common_offset(image, kernels, self._options.metric)
 
     def kernels(self, offset: Pixels | None) -> tuple[list[Kernel], Mapping[int, InputError]]:
         """Return the kernels less an offset, with their weights.
@@ -174,6 +171,12 @@ class Comparison:
         return [
             metrics.empty_score(kernel, metric, self.conversion.span) for kernel in self._kernels
         ]
+
+
+def common_offset(image: Pixels, kernels: Sequence[Pixels], metric: str) -> Pixels | None:
+    """Return what changes no score by a metric if it is subtracted from all pictures, [C]."""
+    is_free = metrics.formula_of(metric).subtracts_means and image.dtype.kind == "f"
+    return value_range.exact_offset(image, kernels) if is_free else None
 
 
 class Comparisons:

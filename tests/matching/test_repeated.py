@@ -16,6 +16,7 @@ from patchsim.engines import pruned
 from patchsim.matching.repeated import Repeated
 from patchsim.metrics.window_sums import Pair as WindowSums
 from patchsim.scene import color
+from patchsim.search import windows
 
 
 @pytest.fixture
@@ -237,6 +238,27 @@ def test_regions_and_padding_are_no_repetition(rng, repetitions):
     for image in images:
         assert_same(matcher.match(image), searched_first(image, kernel, **options))
     assert repetitions == []
+
+
+def test_windows_that_tie_are_scored_once(rng, repetitions, monkeypatch):
+    """They are too many to be compared without a store, which takes the scores that there are."""
+    image = np.tile(rng.random((4, 4), dtype=np.float32), (15, 15))
+    kernel = image[:9, :9].copy()
+    matcher = Matcher(kernel, engine="simd", top=1, margin=False)
+    own = searched_first(image, kernel, engine="simd", top=1, margin=False, map=True)
+    for _ in range(2):
+        matcher.match(image, map=True)
+    scored = []
+
+    def watched(scorer):
+        return lambda pixels: scored.append(pixels.shape) or scorer(pixels)
+
+    before = matcher._before
+    monkeypatch.setattr(matcher, "_before", before._replace(scorer=watched(before.scorer)))
+    monkeypatch.setattr(windows, "score_all", lambda *_: pytest.fail("windows are scored again"))
+    assert_same(matcher.match(image, map=True), own)
+    assert scored == [(60, 60, 1)]
+    assert repetitions == [True]
 
 
 def test_grey_images_in_two_shapes_are_no_repetition(astronaut, repetitions):
