@@ -242,7 +242,7 @@ def test_regions_and_padding_are_no_repetition(rng, repetitions):
 
 def test_windows_that_tie_are_scored_once(rng, repetitions, monkeypatch):
     """They are too many to be compared without a store, which takes the scores that there are."""
-    image = np.tile(rng.random((4, 4), dtype=np.float32), (15, 15))
+    image = np.tile(rng.random((3, 3), dtype=np.float32), (20, 20))
     kernel = image[:9, :9].copy()
     matcher = Matcher(kernel, engine="simd", top=1, margin=False)
     own = searched_first(image, kernel, engine="simd", top=1, margin=False, map=True)
